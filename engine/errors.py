@@ -127,6 +127,10 @@ class NewerSchema(StorageError):
 # -- inside a task ------------------------------------------------------------------------
 
 
+class NotInTask(FlowForgeError, RuntimeError):
+    """`current()` was called where no task is running. Call it from a task's own function."""
+
+
 class Skip(Exception):  # noqa: N818 - reads as a verb where it is raised
     """Raise it inside a task to end it SKIPPED: `raise Skip("nothing new today")`."""
 

@@ -52,6 +52,9 @@ class Attempt:
         "value", "worker",
     )
 
+    run: Any
+    """Its `worker.context.RunScope`: set by the worker, unset until then."""
+
     def __init__(
         self, tid: int, node: Node, index: int, number: int, generation: int, timeout: float | None
     ) -> None:
