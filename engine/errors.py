@@ -92,6 +92,14 @@ class RunNotFound(RunError):
 class RunOwned(RunError):
     """Another live process owns the run: attach to it, or start anew with --fresh."""
 
+    def __init__(self, message: str, pid: int = 0, host: str = "", since: float = 0.0) -> None:
+        super().__init__(message)
+        self.pid = pid
+        """The owner's process id on `host`; 0 if unknown."""
+        self.host = host
+        self.since = since
+        """When it took the run, seconds since the epoch."""
+
 
 class RunInterrupted(RunError):
     """The run was stopped by a signal. Start it again to carry on."""
@@ -118,6 +126,14 @@ class StorageBroken(StorageError):
 
 class Fenced(StorageError):
     """This process no longer owns the run; another took it over. It must stop writing."""
+
+
+class CodecError(StorageError):
+    """A stored value cannot be read: damaged, of a class that is gone, or not this user's."""
+
+
+class BlobDamaged(StorageError):
+    """A large result's file is missing or changed. The task that made it runs again."""
 
 
 class NewerSchema(StorageError):
