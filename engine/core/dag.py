@@ -30,7 +30,8 @@ class MapInfo:
         barrier: bool = False,
     ) -> None:
         self.over = over
-        """Argument (position or name) → what it is mapped over: a handle, or values at hand."""
+        """Argument → what it is mapped over: a handle, or a list of values at hand. Names, or
+        positions, which then follow right upon the node's own positional arguments."""
         self.key = key
         """Makes an item's name from its arguments; None: items are numbered."""
         self.barrier = barrier
@@ -185,6 +186,17 @@ class Dag:
             if candidate not in self.by_name:
                 self.repeats[full] = count
                 return candidate
+
+    def rename(self, node: Node, name: str) -> None:
+        """Give a node another (full) name. Raises DuplicateNameError."""
+        if name in self.by_name:
+            raise DuplicateNameError(
+                f"two tasks are named {name!r}; give one of them another name="
+            )
+        del self.by_name[node.name]
+        node.name = name
+        self.by_name[name] = node
+        self.repeats[name] = 1
 
     def get_task(self, name: str) -> Node:
         """The node of that name. Raises DefinitionError with near names, AmbiguousNameError."""

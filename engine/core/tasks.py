@@ -59,6 +59,8 @@ class TaskSpec:
     """What the fingerprint reads (the function, the class, or the command); None: `fn`."""
     resources: Mapping[str, Any] = field(default_factory=dict)
     """Parameter name → resource that is opened for an attempt and closed after it."""
+    named: bool = False
+    """True if the name was given by `name=`, and not taken from the function."""
 
     @property
     def code(self) -> Any:
