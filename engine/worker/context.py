@@ -9,7 +9,6 @@ Rule 3: worker code talks to its run through a `RunScope` alone, be that the eng
 
 from __future__ import annotations
 
-import logging
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING
 from engine.errors import NotInTask
 
 if TYPE_CHECKING:
+    import logging
+
     from engine.core.events import Attempt
 
 #: The attempt that the running code belongs to; None outside any.
@@ -106,6 +107,8 @@ class Context:
     @property
     def log(self) -> logging.Logger:
         """A logger whose records, of every level, go to this task's log."""
+        import logging
+
         logger = logging.getLogger(TASK_LOGGER)
         if logger.level == logging.NOTSET:
             logger.setLevel(1)
@@ -129,9 +132,8 @@ def current() -> Context:
     attempt = HERE.get()
     if attempt is None:
         raise NotInTask(
-            "current() was called outside a running task; call it inside a task's function. In "
-            "a thread that the task started by other means than threading or "
-            "concurrent.futures, start it with contextvars.copy_context().run"
+            "current() was called outside a running task; call it inside a task's function, or "
+            "in a thread that the task started (with threading or ThreadPoolExecutor)"
         )
     return Context(attempt)
 
