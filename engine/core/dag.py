@@ -10,7 +10,7 @@ Rule 3: an edge is kept once, as the upstream node's index in `Node.upstream`; a
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.core.handles import Handle, handles_in
@@ -40,6 +40,11 @@ class MapInfo:
         """Indexes of mapped nodes that this one follows item by item."""
 
 
+#: Most calls have no keyword arguments; an empty dict of their own would be 64 bytes each.
+#: Never written to.
+_NO_KWARGS: dict[str, Any] = {}
+
+
 class Node:
     """One call of a task in a workflow: a task run, or the group of a map's task runs."""
 
@@ -56,7 +61,7 @@ class Node:
         spec: TaskSpec,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        refs: list[Handle],
+        refs: Sequence[Handle],
         mapped: MapInfo | None = None,
         when: Any = None,
         group: str = "",
@@ -74,8 +79,13 @@ class Node:
         """A handle whose false value skips the task; None: no condition."""
         self.group = group
         """Path of the nested workflow it belongs to, `outer/inner`; empty at the top."""
-        self.upstream: dict[int, None] = {r.node.index: None for r in refs} if refs else {}
+        self.upstream: dict[int, None] = {}
         """Indexes of the nodes it waits for, in order of mention."""
+        for ref in refs:
+            above = ref.node
+            if above.dag is not dag:
+                raise self._foreign(above)
+            self.upstream[above.index] = None
 
     @property
     def node(self) -> Node:
@@ -90,13 +100,16 @@ class Node:
     def wait_for(self, other: Node) -> None:
         """Add an edge that carries order only."""
         if other.dag is not self.dag:
-            raise DefinitionError(
-                f"{other.name!r} belongs to another workflow than {self.name!r}; "
-                "call the other workflow inside this one to nest it"
-            )
+            raise self._foreign(other)
         if self.dag.frozen:
             raise DefinitionError("the workflow is running; dependencies cannot be added now")
         self.upstream[other.index] = None
+
+    def _foreign(self, other: Node) -> DefinitionError:
+        return DefinitionError(
+            f"{other.name!r} belongs to another workflow than {self.name!r}; "
+            "call the other workflow inside this one to nest it"
+        )
 
     def add_dependency(self, *others: Any) -> Node:
         """Wait for the other tasks (nodes or handles); returns itself."""
@@ -108,7 +121,7 @@ class Node:
         """Give a declared node the arguments of its first call."""
         self.args, self.kwargs, self.refs = args, kwargs, refs
         for ref in refs:
-            self.upstream[ref.node.index] = None
+            self.wait_for(ref.node)
 
     def __repr__(self) -> str:
         return f"<Node {self.name}>"
@@ -148,7 +161,7 @@ class Dag:
             raise DefinitionError(
                 f"workflow {self.name!r} is already running; tasks cannot be added to it"
             )
-        kwargs = kwargs if kwargs is not None else {}
+        kwargs = kwargs or _NO_KWARGS
         if refs is None:
             refs = handles_in((args, kwargs))
             if mapped is not None:
@@ -156,15 +169,9 @@ class Dag:
             if when is not None:
                 refs += handles_in(when)
         node = Node(
-            self, len(self.nodes), self._name(name, spec.name, group), spec, args, kwargs, refs,
-            mapped, when, group,
+            self, len(self.nodes), self._name(name, spec.name, group), spec, args, kwargs,
+            refs or (), mapped, when, group,
         )
-        for ref in refs:
-            if ref.node.dag is not self:
-                raise DefinitionError(
-                    f"{node.name!r} was given a handle of {ref.node.name!r}, which belongs to "
-                    "another workflow; call that workflow inside this one to nest it"
-                )
         self.nodes.append(node)
         self.by_name[node.name] = node
         return node
@@ -172,20 +179,19 @@ class Dag:
     def _name(self, explicit: str | None, base: str, group: str) -> str:
         stem = explicit or base
         full = f"{group}/{stem}" if group else stem
-        if full not in self.by_name:
-            self.repeats[full] = self.repeats.get(full, 0) + 1
+        count = self.repeats.get(full)
+        if count is None and full not in self.by_name:
+            self.repeats[full] = 1
             return full
         if explicit is not None:
             raise DuplicateNameError(
                 f"two tasks are named {full!r}; give one of them another name="
             )
-        count = self.repeats.get(full, 1)
-        while True:
+        count = (count or 1) + 1
+        while (candidate := f"{full}-{count}") in self.by_name:
             count += 1
-            candidate = f"{full}-{count}"
-            if candidate not in self.by_name:
-                self.repeats[full] = count
-                return candidate
+        self.repeats[full] = count
+        return candidate
 
     def rename(self, node: Node, name: str) -> None:
         """Give a node another (full) name. Raises DuplicateNameError."""
@@ -194,6 +200,8 @@ class Dag:
                 f"two tasks are named {name!r}; give one of them another name="
             )
         del self.by_name[node.name]
+        if self.repeats.get(node.name) == 1:
+            del self.repeats[node.name]
         node.name = name
         self.by_name[name] = node
         self.repeats[name] = 1

@@ -50,12 +50,17 @@ class TaskFunction(Generic[P]):
         self.when = given.get("when")
         self.signature: Signature = derived_from.signature if derived_from else _signature(code)
         self.spec = _spec(code, given, self.signature)
-        self._least, self._most = self.signature.least, self.signature.most
+        self._least, self._most = self._fast_range()
         self.__name__ = getattr(code, "__name__", self.spec.name)
         self.__qualname__ = getattr(code, "__qualname__", self.__name__)
         self.__module__ = getattr(code, "__module__", __name__)
         self.__doc__ = getattr(code, "__doc__", None)
         self.__wrapped__ = code
+
+    def _fast_range(self) -> tuple[int, float]:
+        """How many positional arguments make a call that needs no further look."""
+        looks = self.spec.named or self.when is not None or self.spec.resources
+        return (1, 0) if looks else (self.signature.least, self.signature.most)
 
     def __repr__(self) -> str:
         return f"<task {self.spec.name}{self.signature.text}>"
@@ -86,11 +91,9 @@ class TaskFunction(Generic[P]):
         if kwargs:
             for arg in kwargs.values():
                 refs += _look_into(self, arg)
-        if kwargs or not self._least <= len(args) <= self._most:
+        if kwargs or builder.unbound or not self._least <= len(args) <= self._most:
             return self._call_checked(builder, args, kwargs, refs)
-        if self.when is not None:
-            refs += handles_in(self.when)
-        return builder.add(self, args, kwargs, refs)
+        return Handle(builder.dag.add(self.spec, args, kwargs, refs, group=builder.group))
 
     def _call_checked(
         self, builder: Builder, args: tuple[Any, ...], kwargs: dict[str, Any], refs: list[Handle]
