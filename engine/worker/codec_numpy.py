@@ -34,6 +34,8 @@ def _dtype(described: Any) -> Any:
     import numpy as np
 
     if isinstance(described, str):
+        if described[:1] not in "<>|=" or described[1:2] == "a":
+            raise ValueError(f"{described!r} is not a dtype as NumPy writes it")
         return np.dtype(described)
     return _lib_format().descr_to_dtype(described)
 

@@ -88,7 +88,8 @@ def blame(value: Any, exc: BaseException, root: str) -> UnserialisableError:
     """The error for a value that cannot be pickled: names the part of it that is to blame."""
     path, why = root, exc
     seen: set[int] = set()
-    while id(value) not in seen:
+    # Depth is nobody's fault in particular, and looking for it takes as long as it is deep.
+    while id(value) not in seen and not isinstance(why, RecursionError):
         seen.add(id(value))
         for step, child in _children(value):
             problem = _problem(child)

@@ -85,8 +85,8 @@ def _dump_datetime(v: dt.datetime) -> list[Any]:
 
 
 def _load_datetime(parts: list[Any]) -> dt.datetime:
-    *numbers, fold, zone = parts
-    return dt.datetime(*numbers, zone).replace(fold=fold)
+    year, month, day, hour, minute, second, micro, fold, zone = parts
+    return dt.datetime(year, month, day, hour, minute, second, micro, zone, fold=fold)
 
 
 def _dump_time(v: dt.time) -> list[Any]:
@@ -94,8 +94,8 @@ def _dump_time(v: dt.time) -> list[Any]:
 
 
 def _load_time(parts: list[Any]) -> dt.time:
-    *numbers, fold, zone = parts
-    return dt.time(*numbers, zone).replace(fold=fold)
+    hour, minute, second, micro, fold, zone = parts
+    return dt.time(hour, minute, second, micro, zone, fold=fold)
 
 
 def _dump_timezone(v: dt.timezone) -> list[Any]:
