@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from engine.core.notices import TaskSucceeded as TaskSucceeded
     from engine.core.states import RunState as RunState
     from engine.core.states import TaskState as TaskState
+    from engine.dsl.classic import Dag as Dag
+    from engine.dsl.classic import Scheduler as Scheduler
+    from engine.dsl.classic import Task as Task
     from engine.dsl.listeners import bus as bus
     from engine.dsl.order import chain as chain
+    from engine.dsl.shells import shell as shell
     from engine.dsl.tasks import TaskFunction as TaskFunction
     from engine.dsl.tasks import task as task
     from engine.dsl.workflows import Workflow as Workflow
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from engine.worker.context import current as current
     from engine.worker.resources import resource as resource
     from engine.worker.secrets import Secret as Secret
+    from engine.worker.shell import ShellError as ShellError
+    from engine.worker.shell import ShellResult as ShellResult
 
 __version__ = "0.1.0"
 
@@ -44,14 +50,17 @@ _MODULES = {
         "TaskSkipped", "TaskStarted", "TaskSucceeded",
     ),
     "engine.core.states": ("RunState", "TaskState"),
+    "engine.dsl.classic": ("Dag", "Scheduler", "Task"),
     "engine.dsl.listeners": ("bus",),
     "engine.dsl.order": ("chain",),
+    "engine.dsl.shells": ("shell",),
     "engine.dsl.tasks": ("TaskFunction", "task"),
     "engine.dsl.workflows": ("Workflow", "workflow"),
     "engine.errors": ("FlowForgeError", "Skip"),
     "engine.worker.context": ("current",),
     "engine.worker.resources": ("resource",),
     "engine.worker.secrets": ("Secret",),
+    "engine.worker.shell": ("ShellError", "ShellResult"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

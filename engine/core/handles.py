@@ -105,11 +105,16 @@ class Handle:
     __matmul__ = __and__ = __or__ = __xor__ = _refuse("computed with", _COMPUTE)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Quote:
     """A value to be passed as it is, handles in it included."""
 
-    value: Any
+    __slots__ = ("value",)
+    made = False
+    """True once any was made: until then no argument needs to be searched for them."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        Quote.made = True
 
 
 def quote(value: Any) -> Quote:
@@ -166,7 +171,12 @@ def _children(v: Any) -> list[Any] | None:
         return list(v)
     if isinstance(v, dict):
         return [*v.keys(), *v.values()]
-    if dataclasses.is_dataclass(v) and not isinstance(v, (type, Quote)):
+    if isinstance(v, (set, frozenset)):
+        # A set is ordered by values, which do not exist yet.
+        if any(type(item) is Handle for item in v):
+            raise HandleError("a set cannot hold the result of a task to come; use a list")
+        return None
+    if dataclasses.is_dataclass(v) and not isinstance(v, type):
         return [getattr(v, f.name) for f in dataclasses.fields(v) if hasattr(v, f.name)]
     return None
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, NoReturn, ParamSpec, overload
 
 from engine.core.dag import Node
-from engine.core.handles import PLAIN, Handle, Quote, flatten, handles_in
+from engine.core.handles import PLAIN, Handle, flatten, handles_in
 from engine.core.tasks import TaskSpec
 from engine.dsl.building import BUILDER, Builder, active
 from engine.dsl.mapping import Partial
@@ -282,9 +282,3 @@ def task(code: Any = None, /, **options: Any) -> Any:
         return _declare(code, options)
     check_names(options)
     return lambda code: _declare(code, options)
-
-
-#: What may stand where order is declared: handles, nodes, tasks.
-Ordered = Handle | Node | TaskFunction[Any]
-
-__all__ = ["Ordered", "Quote", "TaskFunction", "task"]
