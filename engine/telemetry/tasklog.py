@@ -21,6 +21,7 @@ from pathlib import Path
 from engine.telemetry.log_blocks import Row, pack
 from engine.telemetry.log_reader import LogLine, LogReader, LogTail
 from engine.worker.lines import LINE_LIMIT, cut
+from engine.worker.router import drain
 from engine.worker.secrets import hiding, mask
 
 __all__ = ["LogLine", "LogReader", "LogTail", "LogWriter"]
@@ -167,6 +168,7 @@ class LogWriter:
 
     def close(self) -> None:
         """Write the rest and close the file. What is appended later counts as lost."""
+        drain()
         self._closed.set()
         self._dirty.set()
         self.flush()

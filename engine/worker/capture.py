@@ -21,99 +21,17 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from engine.worker import inherit
 from engine.worker.context import HERE, TASK_LOGGER
 from engine.worker.fds import FdCapture, redirect_fds
-from engine.worker.lines import LINE_LIMIT, cut, decode
+from engine.worker.lines import cut
+from engine.worker.router import LEVEL, Router, drain
 from engine.worker.secrets import mask
 
 if TYPE_CHECKING:
     from engine.core.events import Attempt
 
 __all__ = [
-    "LEVEL", "FdCapture", "Router", "captured", "install", "real", "redirect_fds", "uninstall",
+    "LEVEL", "FdCapture", "Router", "captured", "drain", "install", "real", "redirect_fds",
+    "uninstall",
 ]
-
-#: The level that plain output is kept under.
-LEVEL = {"out": logging.INFO, "err": logging.WARNING}
-
-#: Attempts whose last binary write ended inside a character. More are given up, oldest first.
-_MOST_TAILS = 1_000
-
-
-class Router:
-    """Stands in for `sys.stdout` or `sys.stderr`: inside an attempt the text is the attempt's."""
-
-    def __init__(self, target: TextIO | None, stream: str) -> None:
-        self.target = target
-        """The stream that it stands in front of; None where the process has none."""
-        self.stream = stream
-        self.buffer = _BytesRouter(self)
-        self._level = LEVEL[stream]
-
-    def write(self, text: str) -> int:
-        attempt = HERE.get()
-        if attempt is None:
-            return len(text) if self.target is None else self.target.write(text)
-        if type(text) is not str and not isinstance(text, str):
-            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self.keep(attempt, text)
-        return len(text)
-
-    def keep(self, attempt: Attempt, text: str) -> None:
-        text = mask(text)
-        if len(text) > LINE_LIMIT:
-            text = cut(text)[0]
-        attempt.run.write(attempt, self.stream, self._level, text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        if HERE.get() is None and self.target is not None:
-            self.target.flush()
-
-    def isatty(self) -> bool:
-        """False inside an attempt: a log wants neither colours nor progress bars."""
-        return HERE.get() is None and self.target is not None and self.target.isatty()
-
-    def close(self) -> None:
-        """Closes nothing: the stream belongs to the process, not to the task."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.target, name)
-
-
-class _BytesRouter:
-    """`sys.stdout.buffer`, routed likewise. Characters may be split between writes."""
-
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self._tails: dict[Attempt, bytes] = {}
-
-    def write(self, data: Any) -> int:
-        attempt = HERE.get()
-        if attempt is None:
-            target = self._router.target
-            return len(data) if target is None else target.buffer.write(data)
-        raw = bytes(data)
-        tails = self._tails
-        text, tail = decode(tails.pop(attempt, b"") + raw)
-        if tail:
-            tails[attempt] = tail
-            if len(tails) > _MOST_TAILS:
-                tails.pop(next(iter(tails)), None)
-        if text:
-            self._router.keep(attempt, text)
-        return len(raw)
-
-    def flush(self) -> None:
-        self._router.flush()
-
-    def close(self) -> None:
-        """Closes nothing, as above."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._router.target.buffer, name)  # type: ignore[union-attr]
-
 
 # -- logging --------------------------------------------------------------------------------
 
@@ -212,6 +130,7 @@ def uninstall() -> None:
         _installed -= 1
         if _installed:
             return
+        drain()
         if isinstance(sys.stdout, Router):
             sys.stdout = cast(TextIO, sys.stdout.target)
         if isinstance(sys.stderr, Router):

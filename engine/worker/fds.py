@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 
 from engine.worker.lines import LINE_LIMIT, cut, decode
+from engine.worker.router import drain
 from engine.worker.secrets import mask
 
 Deliver = Callable[[str, str], None]
@@ -118,8 +119,15 @@ class FdCapture:
         """Where descriptors 1 and 2 led before: for `faulthandler`, which must outlive us."""
         return self._pipes[0].saved, self._pipes[1].saved
 
+    @property
+    def read_ends(self) -> tuple[int, int]:
+        """Where the output of descriptors 1 and 2 is read, here: for whoever salvages the rest
+        of it, should this process die."""
+        return self._pipes[0].read_end, self._pipes[1].read_end
+
     def settle(self) -> None:
         """Deliver, before returning, all that was written before the call."""
+        drain()
         if (
             self._poll_here.poll(0)
             or self._lock.locked()  # read by the other thread, and perhaps not delivered yet

@@ -184,7 +184,70 @@ def test_bytes_with_split_characters(console: io.StringIO) -> None:
             assert sys.stdout.buffer.write(euro[i : i + 1]) == 1
         with inside(b):
             sys.stdout.buffer.write(b"b")
+    capture.drain()
     assert (run.text(1), run.text(2)) == ("€", "bbb")
+
+
+@on_terminal
+def test_a_line_is_handed_on_whole(console: io.StringIO) -> None:
+    run = Recorder()
+    with inside(make_attempt(run, 1)):
+        print("a", 1, None)
+        print("prompt: ", end="")
+        print("flushed", end="", flush=True)
+    assert [text for *_, text in run.written] == ["a 1 None\n", "prompt: flushed"]
+
+
+@on_terminal
+def test_an_unfinished_line_comes_by_itself(console: io.StringIO) -> None:
+    run = Recorder()
+    for text in ("first", "second"):
+        with inside(make_attempt(run, 1)):
+            print(text, end="")
+        deadline = time.monotonic() + 20
+        while not run.text(1).endswith(text):
+            assert time.monotonic() < deadline, "it was never handed on"
+            time.sleep(0.005)
+
+
+def test_an_unfinished_line_comes_when_capture_ends() -> None:
+    run = Recorder()
+    with captured_terminal(), inside(make_attempt(run, 1)):
+        print("last words", end="")
+    assert run.text(1) == "last words"
+
+
+@on_terminal
+def test_an_endless_line_is_not_held(console: io.StringIO) -> None:
+    run = Recorder()
+    with inside(make_attempt(run, 1)):
+        for _ in range(2_000):
+            sys.stdout.write("0123456789")
+        assert len(run.text(1)) >= 10_000
+        sys.stdout.flush()
+    assert run.text(1) == "0123456789" * 2_000
+
+
+@on_terminal
+def test_threads_of_one_attempt_lose_nothing(console: io.StringIO) -> None:
+    run = Recorder()
+
+    def work(mark: str) -> None:
+        for i in range(3_000):
+            sys.stdout.write(mark)
+            if i % 10 == 9:
+                sys.stdout.write("\n")
+            if i % 100 == 0:
+                capture.drain()
+
+    with inside(make_attempt(run, 1)):
+        threads = [threading.Thread(target=work, args=(m,)) for m in "abc"]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        sys.stdout.flush()
+    assert [run.text(1).count(c) for c in "abc\n"] == [3_000, 3_000, 3_000, 900]
 
 
 @on_terminal
