@@ -1,0 +1,343 @@
+"""What of a graph is stored with a run, so that it can be shown and compared without the code.
+
+Rule 1: columns, not rows: a list or an array per fact, one entry a node. 100,000 nodes take
+        a fraction of a second to describe and a few megabytes to store.
+Rule 2: an argument template names the nodes it reads by their place among its upstream, not
+        by name or index, so that a call put in above changes no digest below it.
+Rule 3: what a map is over, where it is known at build time, has one digest as a whole; the
+        items' own are worked out only when somebody compares them.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from engine.core.dag import Graph, MapInfo, Node
+from engine.core.handles import Handle, handles_in
+from engine.core.tasks import TaskSpec
+from engine.errors import StorageError
+from engine.state.canonical import DIGEST_SIZE, Canonical, code_name, digest, value_digest
+from engine.state.fingerprints import Fingerprinter
+
+#: Counts up when what is stored changes its meaning.
+FORMAT = 1
+
+#: Stands for the values of a literal map in its node's template: they have a digest apart.
+_LITERAL = "\0literal"
+
+Fingerprint = Callable[[TaskSpec], dict[str, str]]
+
+
+class SpecOutline(NamedTuple):
+    """A task as declared."""
+
+    name: str
+    kind: str
+    persist: bool
+    on_interrupt: str
+    trigger_rule: str
+    parts: Mapping[str, str]
+    """Its fingerprint: part → digest."""
+
+
+class MapOutline(NamedTuple):
+    """How a mapped node gets its items."""
+
+    over: tuple[int, ...]
+    """The nodes whose results it is mapped over."""
+    sources: tuple[int, ...]
+    """Those of them that it follows item by item."""
+    fixed: tuple[int, ...]
+    """The nodes whose results all its items get alike, or whose value may skip it."""
+    literal: bytes
+    """Digest of the values known at build time; empty if there are none."""
+    key: bool
+    """The items have names of their own."""
+    barrier: bool
+
+
+class Outline:
+    """The columns. Read-only once made."""
+
+    __slots__ = (
+        "auto", "digests", "group_of", "groups", "maps", "name", "names", "needs", "offsets",
+        "spec_of", "specs", "upstream",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        """The workflow's name."""
+        self.names: list[str] = []
+        self.groups: list[str] = []
+        """Paths of nested workflows, `outer/inner`; the empty one is the top."""
+        self.specs: list[SpecOutline] = []
+        self.group_of = array("I")
+        """Per node: index into `groups`."""
+        self.spec_of = array("I")
+        """Per node: index into `specs`."""
+        self.auto = bytearray()
+        """Per node: 1 if its name was made from the task's, 0 if it was given."""
+        self.digests = bytearray()
+        """Per node: eight bytes that stand for its argument template."""
+        self.upstream = array("I")
+        """All nodes' upstream indexes in a row: those it reads, then those it only waits for."""
+        self.offsets = array("I", [0])
+        """Node i's upstream is `upstream[offsets[i]:offsets[i + 1]]`."""
+        self.needs = array("I")
+        """Per node: how many of its upstream it reads; the rest are order only."""
+        self.maps: dict[int, MapOutline] = {}
+
+    @property
+    def size(self) -> int:
+        """How many nodes there are."""
+        return len(self.names)
+
+    def upstream_of(self, i: int) -> array[int]:
+        """The nodes that node `i` waits for: those it reads, then the others in order of index."""
+        return self.upstream[self.offsets[i]:self.offsets[i + 1]]
+
+    def digest_of(self, i: int) -> bytes:
+        """What stands for node `i`'s argument template."""
+        return bytes(self.digests[i * DIGEST_SIZE:(i + 1) * DIGEST_SIZE])
+
+    def spec(self, i: int) -> SpecOutline:
+        """The task that node `i` is a call of."""
+        return self.specs[self.spec_of[i]]
+
+    @classmethod
+    def of(cls, graph: Graph, *, fingerprints: Fingerprint | None = None) -> Outline:
+        """Describe a graph. `fingerprints(spec)` gives a task's fingerprint."""
+        return _Builder(graph, fingerprints).outline
+
+    def same_as(self, other: Outline) -> bool:
+        """True if both describe the same nodes, in the same order, with the same code."""
+        return all(getattr(self, column) == getattr(other, column) for column in self.__slots__)
+
+    # -- storing ---------------------------------------------------------------------------
+
+    def to_data(self) -> dict[str, Any]:
+        """As plain data for msgpack."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "names": self.names,
+            "groups": self.groups,
+            "specs": [[*s[:-1], dict(s.parts)] for s in self.specs],
+            "auto": bytes(self.auto),
+            "digests": bytes(self.digests),
+            "maps": {i: [*map(list, m[:3]), *m[3:]] for i, m in self.maps.items()},
+            **{column: _to_bytes(getattr(self, column)) for column in _ARRAYS},
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Outline:
+        """The outline stored as `data`. Raises StorageError if it is damaged or too new."""
+        if data.get("format") != FORMAT:
+            raise StorageError(
+                f"the run's outline has format {data.get('format')!r}, and this FlowForge reads "
+                f"{FORMAT}; use the version that wrote the run"
+            )
+        try:
+            outline = cls(data["name"])
+            outline._fill(data)
+        except (KeyError, TypeError, ValueError, IndexError) as exc:
+            raise StorageError(
+                f"the run's outline is damaged ({type(exc).__name__}: {exc}); start the workflow "
+                "anew with --fresh"
+            ) from exc
+        return outline
+
+    def _fill(self, data: Mapping[str, Any]) -> None:
+        self.names = list(data["names"])
+        self.groups = list(data["groups"])
+        self.specs = [SpecOutline(*s) for s in data["specs"]]
+        self.auto = bytearray(data["auto"])
+        self.digests = bytearray(data["digests"])
+        for column in _ARRAYS:
+            setattr(self, column, _from_bytes(data[column]))
+        self.maps = {
+            int(i): MapOutline(tuple(over), tuple(sources), tuple(fixed), *rest)
+            for i, (over, sources, fixed, *rest) in data["maps"].items()
+        }
+        n = len(self.names)
+        per_node = (self.spec_of, self.group_of, self.needs, self.auto)
+        if any(len(column) != n for column in per_node) or (
+            len(self.offsets), len(self.digests), self.offsets[-1]
+        ) != (n + 1, n * DIGEST_SIZE, len(self.upstream)):
+            raise ValueError("columns of different lengths")
+        limits = ((self.upstream, n), (self.spec_of, len(self.specs)),
+                  (self.group_of, len(self.groups)))
+        if any(len(column) and max(column) >= limit for column, limit in limits):
+            raise ValueError("an index out of range")
+
+
+_ARRAYS = ("group_of", "spec_of", "upstream", "offsets", "needs")
+
+
+def _to_bytes(column: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        column = column[:]
+        column.byteswap()
+    return column.tobytes()
+
+
+def _from_bytes(data: bytes) -> array[int]:
+    column = array("I")
+    column.frombytes(data)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
+
+
+class _Builder:
+    """Describes a graph's nodes one after the other."""
+
+    def __init__(self, graph: Graph, fingerprints: Fingerprint | None) -> None:
+        self.outline = Outline(graph.name)
+        self._code = fingerprinter = Fingerprinter()
+        self._fingerprint = fingerprints if fingerprints is not None else fingerprinter
+        self._specs: dict[int, int] = {}
+        self._groups: dict[str, int] = {}
+        self._place: dict[int, int] = {}
+        """Upstream node → its place among those that the node in hand reads."""
+        self._canonical = Canonical(special=self._reference, code=self._code_mark)
+        self._only_handles: list[bytes] = []
+        for node in graph.nodes:
+            self._node(node)
+
+    def _node(self, node: Node) -> None:
+        o, group = self.outline, node.group
+        o.names.append(node.name)
+        g = self._groups.get(group)
+        o.group_of.append(self._group(group) if g is None else g)
+        s = self._specs.get(id(node.spec))
+        o.spec_of.append(self._spec(node.spec) if s is None else s)
+        o.auto.append(_is_auto(node))
+        reads = self._edges(node)
+        if node.mapped is None and node.when is None and self._is_only_handles(node, reads):
+            o.digests += self._handles_digest(reads)
+        else:
+            o.digests += self._template(node)
+
+    def _group(self, group: str) -> int:
+        self.outline.groups.append(group)
+        index = self._groups[group] = len(self.outline.groups) - 1
+        return index
+
+    def _spec(self, spec: TaskSpec) -> int:
+        o = spec.options
+        self.outline.specs.append(SpecOutline(
+            spec.name, spec.kind, o.persist, o.on_interrupt, o.trigger_rule,
+            self._fingerprint(spec),
+        ))
+        index = self._specs[id(spec)] = len(self.outline.specs) - 1
+        return index
+
+    def _edges(self, node: Node) -> int:
+        """Note the upstream; returns how many of it are read."""
+        o, upstream = self.outline, node.upstream
+        reads = len(upstream)
+        if upstream:
+            place = self._place = {}
+            for ref in node.refs:
+                place.setdefault(ref.node.index, len(place))
+            reads = len(place)
+            o.upstream.extend(place)
+            if reads < len(upstream):
+                o.upstream.extend(sorted(u for u in upstream if u not in place))
+        o.offsets.append(len(o.upstream))
+        o.needs.append(reads)
+        return reads
+
+    # -- argument templates --------------------------------------------------------------------
+
+    def _is_only_handles(self, node: Node, reads: int) -> bool:
+        """True if the arguments are whole results of different nodes, by position."""
+        if node.kwargs or len(node.args) != reads or len(node.refs) != reads:
+            return False
+        return all(type(a) is Handle and not a.path for a in node.args)
+
+    def _handles_digest(self, count: int) -> bytes:
+        known = self._only_handles
+        while len(known) <= count:
+            # Their places are 0, 1, 2, … whatever nodes they are.
+            known.append(digest(b"handles %d" % len(known)))
+        return known[count]
+
+    def _template(self, node: Node) -> bytes:
+        template: list[Any] = [list(node.args)]
+        if node.kwargs:
+            template.append(sorted(node.kwargs.items()))
+        if node.when is not None:
+            template.append(["when", node.when])
+        if node.mapped is not None:
+            template.append(self._map(node, node.mapped))
+        return digest(self._canonical.bytes(template))
+
+    def _map(self, node: Node, info: MapInfo) -> Any:
+        over: dict[int, None] = {}
+        shape: list[Any] = []
+        literals: list[Any] = []
+        for argument, values in info.over.items():
+            inside = handles_in(values)
+            if inside:
+                over.update(dict.fromkeys(h.node.index for h in inside))
+            if type(values) is Handle:
+                shape.append([argument, values])
+            else:
+                shape.append([argument, _LITERAL])
+                literals.append(values)
+        fixed = dict.fromkeys(
+            h.node.index for h in handles_in((node.args, node.kwargs, node.when)))
+        self.outline.maps[node.index] = MapOutline(
+            tuple(over), tuple(info.sources), tuple(fixed),
+            digest(self._canonical.bytes(literals)) if literals else b"",
+            info.key is not None, info.barrier,
+        )
+        return shape
+
+    def _reference(self, value: Any) -> bytes | None:
+        """A handle inside an argument, by its node's place and its path."""
+        if type(value) is not Handle:
+            return None
+        place = self._place[value.node.index]
+        if not value.path:
+            return b"%d" % place
+        path = b" ".join(kind.encode() + value_digest(key) for kind, key in value.path)
+        return b"%d %b" % (place, path)
+
+    def _code_mark(self, thing: Any) -> bytes:
+        """A function among the arguments: by what its code says. A class: by name."""
+        if not hasattr(thing, "__code__"):
+            return code_name(thing)
+        parts = self._code.of_code(thing)
+        return value_digest(sorted(parts.items()))
+
+
+def _is_auto(node: Node) -> bool:
+    name, group, stem = node.name, node.group, node.spec.name
+    if name == stem:
+        return True
+    if group:
+        name = name[len(group) + 1:]
+    if not name.startswith(stem):
+        return False
+    number = name[len(stem):]
+    return not number or (number[0] == "-" and number[1:].isdecimal())
+
+
+def item_digests(values: Iterable[Any]) -> list[bytes]:
+    """Eight bytes for each item of a map, to recognise it by when the map is expanded again."""
+    canonical = Canonical().bytes
+    return [digest(canonical(value)) for value in values]
+
+
+def literal_values(info: MapInfo) -> Sequence[Any] | None:
+    """The values of a map over a single sequence known at build time; None for any other map."""
+    values = list(info.over.values())
+    if len(values) != 1 or not isinstance(values[0], Sequence) or handles_in(values[0]):
+        return None
+    return values[0]

@@ -1,0 +1,388 @@
+"""What a resume will do, task by task, and why; worked out before anything starts.
+
+Rule 1: a recorded success stays unless its own code, arguments or inputs changed, or
+        something that it runs after did. Each that does not stay has a reason.
+Rule 2: a map whose own code stands, but not what it is mapped over, is not stale as a
+        whole: its items are worked out again and matched with the old ones, by key, else
+        by value; an item whose value is the same keeps its result.
+Rule 3: what had not ended well runs again anyway, and with it every task that had
+        succeeded upon that failure.
+Rule 4: linear in nodes and edges, and no recursion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Protocol
+
+from engine.core.states import GOOD, TaskState
+from engine.errors import CodeChanged
+from engine.runtime.matching import NONE, children_of, match, new_index_of, order_of
+from engine.runtime.outline import MapOutline, Outline
+from engine.state.fingerprints import compare
+
+Action = Literal["keep", "run", "changed", "new", "gone"]
+OnCodeChange = Literal["rerun", "reuse", "fail"]
+
+#: Maps with at most this many items are listed item by item, longer ones in one line.
+ITEMS_LISTED = 10
+
+#: How many changes the error of `--on-code-change=fail` names.
+CHANGES_NAMED = 10
+
+#: Ended, but not well: run again by a resume, with what had consumed them.
+_FAILURES = frozenset({TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.CANCELLED})
+_STANDS = GOOD | {TaskState.SKIPPED}
+
+_WHY_RUN = {
+    TaskState.PENDING: "had not started",
+    TaskState.QUEUED: "had not started",
+    TaskState.RUNNING: "was running when the run stopped",
+    TaskState.CANCELLING: "was running when the run stopped",
+    TaskState.UP_FOR_RETRY: "was waiting for its next try",
+    TaskState.FAILED: "had failed",
+    TaskState.UPSTREAM_FAILED: "had been blocked by a failure",
+    TaskState.CANCELLED: "had been cancelled",
+}
+_WHY_KEEP = {
+    TaskState.SUCCESS: "had succeeded",
+    TaskState.CACHED: "had succeeded (cached)",
+    TaskState.SKIPPED: "had been skipped",
+}
+_COMPARED = "its items are compared with those before: "
+
+
+class Record(Protocol):
+    """What is known of the run so far; `core.record.RunRecord` is one."""
+
+    def state_of(self, tid: int) -> TaskState:
+        """The state of a task run: a node's own id is its index."""
+
+    def expansion(self, node: int) -> tuple[int, int, Any] | None:
+        """(first id, count, keys) of a mapped node's items; None before it is expanded."""
+
+
+class PlanEntry(NamedTuple):
+    """One line of the plan."""
+
+    name: str
+    action: Action
+    reason: str
+    task_runs: int = 1
+    """How many task runs the line stands for."""
+
+
+class Plan:
+    """The outcome. Indexes are those of the new graph, unless called old."""
+
+    def __init__(self, old: Outline, new: Outline, record: Record) -> None:
+        self.old, self.new = old, new
+        self._record = record
+        self.node_map: list[int] = []
+        """New node → old node, or -1."""
+        self.stale: dict[int, str] = {}
+        """Nodes whose old result no longer counts → why."""
+        self.rematch: dict[int, str] = {}
+        """Maps whose items are worked out again and matched with the old ones → why."""
+
+    @property
+    def same(self) -> bool:
+        """True if every task run keeps its id and name, and nothing recorded is discarded.
+
+        Fingerprints may differ all the same, with `reuse`.
+        """
+        return (
+            not self.stale and not self.rematch and self.old.names == self.new.names
+            and all(i == j for i, j in enumerate(self.node_map))
+        )
+
+    @cached_property
+    def gone(self) -> list[int]:
+        """Old nodes that the workflow no longer has."""
+        back = new_index_of(self.node_map, self.old.size)
+        return [j for j, i in enumerate(back) if i == NONE]
+
+    # -- successes that go because of what they were built upon ---------------------------------
+
+    @cached_property
+    def again(self) -> dict[int, str]:
+        """Old ids of task runs that ended well upon a failure which is run again → why."""
+        found: dict[int, str] = {}
+        redone: dict[int, str] = {}
+        for i in order_of(self.new):
+            j = self.node_map[i]
+            if j == NONE or i in self.stale:
+                continue
+            consumed = self._consumed(i, redone, found)
+            found.update(consumed)
+            if consumed or any(self._record.state_of(t) in _FAILURES for t in self._ids(j)):
+                redone[i] = f"ran upon the end of {self.new.names[i]}, which runs again"
+        return found
+
+    def _consumed(
+        self, i: int, redone: dict[int, str], found: dict[int, str]
+    ) -> dict[int, str]:
+        """Of node `i`, the old ids that ended well upon something in `redone`."""
+        above = [u for u in self.new.upstream_of(i) if u in redone]
+        if not above:
+            return {}
+        mapped = self.new.maps.get(i)
+        ids = self._ids(self.node_map[i])
+        consumed: dict[int, str] = {}
+        for u in above:
+            hit: Iterable[int] = ids
+            if mapped is not None and u in mapped.sources:
+                theirs = self._ids(self.node_map[u])
+                hit = [mine for mine, its in zip(ids, theirs, strict=False)
+                       if its in found or self._record.state_of(its) in _FAILURES]
+            consumed.update((t, redone[u]) for t in hit if self._record.state_of(t) in _STANDS)
+        return consumed
+
+    def _ids(self, j: int) -> range:
+        """The old ids of a node's task runs: its items, if it was expanded."""
+        spread = self._record.expansion(j) if j in self.old.maps else None
+        return range(j, j + 1) if spread is None else range(spread[0], spread[0] + spread[1])
+
+    @cached_property
+    def recompute(self) -> dict[int, str]:
+        """Nodes that succeeded with `persist=False`, and whose result is needed again → by what."""
+        specs = self.new.specs
+        if all(s.persist for s in specs):
+            return {}
+        found: dict[int, str] = {}
+        below = children_of(self.new)
+        for i in reversed(order_of(self.new)):
+            if self.new.spec(i).persist or not self._has_success(i):
+                continue
+            needed_by = next((c for c in below[i] if c in found or self._will_run(c)), None)
+            if needed_by is not None:
+                found[i] = f"its result was not kept, and {self.new.names[needed_by]} needs it"
+        return found
+
+    def _has_success(self, i: int) -> bool:
+        j = self.node_map[i]
+        return j != NONE and i not in self.stale and any(
+            self._record.state_of(t) in GOOD for t in self._ids(j))
+
+    def _will_run(self, i: int) -> bool:
+        j = self.node_map[i]
+        if j == NONE or i in self.stale or i in self.rematch:
+            return True
+        return any(
+            t in self.again or self._record.state_of(t) not in _STANDS for t in self._ids(j))
+
+    # -- telling it ----------------------------------------------------------------------------
+
+    def entries(self) -> Iterator[PlanEntry]:
+        """Every task run of the new graph, then those that are gone; a long map in one line."""
+        for i in range(self.new.size):
+            yield from self._entries_of(i)
+        for j in self.gone:
+            yield PlanEntry(
+                self.old.names[j], "gone", "no longer in the workflow", len(self._ids(j)))
+
+    def _entries_of(self, i: int) -> Iterator[PlanEntry]:
+        name, j = self.new.names[i], self.node_map[i]
+        if j == NONE:
+            yield PlanEntry(name, "new", "not in the run before")
+            return
+        ids = self._ids(j)
+        why = self.stale.get(i) or self.rematch.get(i)
+        if why is not None:
+            yield PlanEntry(name, "changed", why, len(ids))
+        elif i in self.recompute:
+            yield PlanEntry(name, "run", self.recompute[i], len(ids))
+        elif len(ids) == 1 and ids[0] == j:
+            yield PlanEntry(name, *self._verdict(i, j))
+        else:
+            yield from self._item_entries(i, ids)
+
+    def _item_entries(self, i: int, ids: range) -> Iterator[PlanEntry]:
+        name = self.new.names[i]
+        spread = self._record.expansion(self.node_map[i])
+        keys = spread[2] if spread is not None else None
+        if len(ids) <= ITEMS_LISTED:
+            for k, tid in enumerate(ids):
+                yield PlanEntry(f"{name}[{keys[k] if keys else k}]", *self._verdict(i, tid))
+            return
+        totals: dict[tuple[Action, str], int] = {}
+        for tid in ids:
+            verdict = self._verdict(i, tid)
+            totals[verdict] = totals.get(verdict, 0) + 1
+        for (action, reason), count in totals.items():
+            yield PlanEntry(name, action, f"{count} of {len(ids)} {reason}", count)
+
+    def _verdict(self, i: int, tid: int) -> tuple[Action, str]:
+        """What becomes of a task run that nothing made stale."""
+        if tid in self.again:
+            return "run", self.again[tid]
+        state = self._record.state_of(tid)
+        if state in _STANDS:
+            return "keep", _WHY_KEEP[state]
+        if state is TaskState.RUNNING and self.new.spec(i).on_interrupt == "fail":
+            return "keep", 'was running when the run stopped; on_interrupt="fail" makes it FAILED'
+        return "run", _WHY_RUN[state]
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole plan as plain data; `counts` are task runs by action."""
+        entries = list(self.entries())
+        counts = dict.fromkeys(("keep", "run", "changed", "new", "gone"), 0)
+        for entry in entries:
+            counts[entry.action] += entry.task_runs
+        return {
+            "same": self.same,
+            "counts": counts,
+            "entries": [entry._asdict() for entry in entries],
+        }
+
+
+def make_plan(
+    old: Outline, new: Outline, record: Record, on_code_change: OnCodeChange = "rerun"
+) -> Plan:
+    """The plan for carrying on `record`, a run of the graph `old`, with the graph `new`.
+
+    Raises CodeChanged with `fail`, if anything but the order of definition changed.
+    """
+    plan = Plan(old, new, record)
+    plan.node_map = match(old, new)
+    if old.same_as(new):
+        return plan
+    changes = _Changes(plan)
+    changes.find()
+    if on_code_change == "fail":
+        _refuse(plan)
+    if on_code_change == "reuse":
+        plan.stale.clear()
+        plan.rematch = changes.literals
+    return plan
+
+
+def _refuse(plan: Plan) -> None:
+    changed = [f"{e.name}: {e.reason}" for e in _changes_of(plan)]
+    if not changed:
+        return
+    more = len(changed) - CHANGES_NAMED
+    listed = "\n  ".join(changed[:CHANGES_NAMED] + ([f"… and {more} more"] if more > 0 else []))
+    raise CodeChanged(
+        f"the workflow changed since this run began:\n  {listed}\n"
+        "resume with --on-code-change=rerun to run what changed and everything after it, with "
+        "reuse to keep what is recorded, or start anew with --fresh"
+    )
+
+
+def _changes_of(plan: Plan) -> Iterator[PlanEntry]:
+    for i, j in enumerate(plan.node_map):
+        why = plan.stale.get(i) or plan.rematch.get(i)
+        if j == NONE:
+            yield PlanEntry(plan.new.names[i], "new", "new in the workflow")
+        elif why is not None:
+            yield PlanEntry(plan.new.names[i], "changed", why)
+    for j in plan.gone:
+        yield PlanEntry(plan.old.names[j], "gone", "no longer in the workflow")
+
+
+class _Changes:
+    """Finds out what is stale: first what changed by itself, then what runs after it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.old, self.new, self.node_map = plan.old, plan.new, plan.node_map
+        self.literals: dict[int, str] = {}
+        """Maps over values known at build time which differ now."""
+        self._spec_reasons: dict[tuple[int, int], list[str]] = {}
+        self._root: dict[int, str] = {}
+        """Stale or rematched node → the name of what changed first."""
+
+    def find(self) -> None:
+        """Fill `plan.stale` and `plan.rematch`."""
+        plan, names = self.plan, self.new.names
+        for i in order_of(self.new):
+            if self.node_map[i] == NONE:
+                self._root[i] = f"{names[i]}, which is new"
+                continue
+            mapped = self.new.maps.get(i)
+            over = self._map_reason(i, mapped) if mapped is not None else ""
+            reasons = self._own(i)
+            if reasons:
+                plan.stale[i] = "; ".join(reasons)
+                self._root[i] = f"{names[i]}, which changed"
+            else:
+                self._after(i, mapped, over)
+
+    def _own(self, i: int) -> list[str]:
+        """What changed of the node itself, its producers apart."""
+        old, new, j = self.old, self.new, self.node_map[i]
+        pair = (old.spec_of[j], new.spec_of[i])
+        known = self._spec_reasons.get(pair)
+        if known is None:
+            before, now = old.specs[pair[0]], new.specs[pair[1]]
+            known = compare(dict(before.parts), dict(now.parts), now.name)
+            self._spec_reasons[pair] = known
+        reasons = known
+        if old.digest_of(j) != new.digest_of(i):
+            reasons = [*reasons, "its arguments changed"]
+        elif self._edges_differ(i, j):
+            reasons = [*reasons, *self._edge_reasons(i, j)]
+        return reasons
+
+    def _edges_differ(self, i: int, j: int) -> bool:
+        now = [self.node_map[u] for u in self.new.upstream_of(i)]
+        return now != self.old.upstream_of(j).tolist()
+
+    def _edge_reasons(self, i: int, j: int) -> Iterator[str]:
+        """Edges that differ in what is read (a map's producers apart), or in what is awaited."""
+        old, new = self.old, self.new
+        above, before = new.upstream_of(i), old.upstream_of(j)
+        needs = new.needs[i]
+        mapped = new.maps.get(i)
+        for u, was in zip(above[:needs], before[:old.needs[j]], strict=False):
+            if self.node_map[u] != was and (mapped is None or not _is_producer(mapped, u)):
+                yield f"it reads {new.names[u]} where it read {old.names[was]}"
+        now = {self.node_map[u]: u for u in above[needs:]}
+        then = {*before[old.needs[j]:]}
+        yield from (f"it waits for {new.names[u]} now" for o, u in now.items() if o not in then)
+        yield from (f"it no longer waits for {old.names[o]}" for o in then if o not in now)
+
+    def _after(self, i: int, mapped: MapOutline | None, again: str) -> None:
+        """Note a node that is the same itself, if something above it is not.
+
+        `again`: why the items of a map are to be worked out again, as far as known by now.
+        """
+        plan, root = self.plan, ""
+        for u in self.new.upstream_of(i):
+            origin = self._root.get(u)
+            if origin is None:
+                continue
+            root = root or origin
+            if mapped is None or not self._spares(mapped, u):
+                plan.stale[i] = f"runs after {origin}"
+                self._root[i] = origin
+                return
+            again = again or f"is mapped over what {origin}, made"
+        if again:
+            plan.rematch[i] = _COMPARED + again
+            self._root[i] = root or f"{self.new.names[i]}, whose items may have changed"
+
+    def _map_reason(self, i: int, mapped: MapOutline) -> str:
+        before = self.old.maps[self.node_map[i]]
+        if mapped.literal != before.literal:
+            why = "the values that it is mapped over changed"
+            self.literals[i] = _COMPARED + why
+            return why
+        if mapped.key != before.key:
+            return "they are named in another way"
+        if self._edges_differ(i, self.node_map[i]):
+            return "it is mapped over another task's result"
+        return ""
+
+    def _spares(self, mapped: MapOutline, u: int) -> bool:
+        """True if a change of `u` leaves a map's items to be compared one by one."""
+        if u in mapped.fixed or u not in mapped.over:
+            return False
+        return u not in mapped.sources or u in self.plan.rematch
+
+
+def _is_producer(mapped: MapOutline, u: int) -> bool:
+    """True if the map takes its items from `u`, but not one by one, and nothing else."""
+    return u in mapped.over and u not in mapped.fixed and u not in mapped.sources
