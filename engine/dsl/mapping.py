@@ -120,10 +120,10 @@ def _listed(task: str, place: str | int, value: Any) -> Any:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         where = f"argument {place + 1}" if isinstance(place, int) else f"{place!r}"
         instead = (
-            f"list({value!r}.values()) or .items()" if isinstance(value, Mapping) else "a list"
+            "its .values() or .items()" if isinstance(value, Mapping) else "a list"
         )
         raise DefinitionError(
-            f"{task}.map() cannot map over {where}, a {type(value).__name__}; give it {instead}, "
+            f"{task}.map() cannot map over {where} ({type(value).__name__}); give it {instead}, "
             f"or keep the value the same for all items with {task}.partial(…).map(…)"
         )
     return value if isinstance(value, range) else list(value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import inspect
 import json
+import types
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -130,10 +131,18 @@ def _member(value: Any, hint: Any) -> Any:
 
 
 def _by_hand(value: Any, hint: Any, parameter: str, workflow: str) -> Any:
-    import types
+    """Conversion to the annotations that msgspec refuses, as far as that goes."""
+    origin, members = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _first_that_fits(value, hint, parameter, workflow)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return _enum_member(value, hint, parameter, workflow)
+    if origin in (list, set, frozenset) and isinstance(value, (list, tuple, set, frozenset)):
+        return origin(convert(v, members[0], parameter, workflow) for v in value)
+    return value
 
-    if get_origin(hint) not in (Union, types.UnionType):
-        return value
+
+def _first_that_fits(value: Any, hint: Any, parameter: str, workflow: str) -> Any:
     members = get_args(hint)
     exact = [m for m in members if isinstance(m, type) and type(value) is m]
     for member in (*exact, *members):
@@ -142,6 +151,18 @@ def _by_hand(value: Any, hint: Any, parameter: str, workflow: str) -> Any:
         except ParameterError:
             continue
     raise ParameterError(_message(value, hint, parameter, workflow, f"Expected `{hint}`"))
+
+
+def _enum_member(value: Any, hint: type[enum.Enum], parameter: str, workflow: str) -> Any:
+    """The member of an enum whose values are of several types."""
+    for member in hint:
+        if value is member or value == member.value:
+            return member
+    named = _member(value, hint)
+    if named is None:
+        why = f"Expected `{hint.__name__}`"
+        raise ParameterError(_message(value, hint, parameter, workflow, why))
+    return named
 
 
 def _message(value: Any, hint: Any, parameter: str, workflow: str, why: str) -> str:
@@ -178,19 +199,25 @@ _LISTS = (list, tuple, set, frozenset)
 
 
 def _read(written: str, hint: Any) -> Any:
-    origins = {get_origin(h) or h for h in (hint, *_members(hint))}
-    lists = [o for o in origins if isinstance(o, type) and issubclass(o, _LISTS)]
-    if not lists and not any(isinstance(o, type) and issubclass(o, Mapping) for o in origins):
-        return None if written == "" and type(None) in origins else written
-    if written.lstrip()[:1] in ("[", "{"):
+    kinds = {get_origin(h) or h for h in (hint, *_members(hint))}
+    if written == "" and type(None) in kinds:
+        return None
+    lists = any(isinstance(k, type) and issubclass(k, _LISTS) for k in kinds)
+    if written.lstrip()[:1] in ("[", "{") and (lists or any(map(_has_parts, kinds))):
         try:
             return json.loads(written)
         except ValueError:
-            return written
+            pass
     return [part.strip() for part in written.split(",") if part.strip()] if lists else written
 
 
-def _members(hint: Any) -> tuple[Any, ...]:
-    import types
+def _has_parts(kind: Any) -> bool:
+    """True of a dict, a dataclass, a typed dict or a msgspec struct."""
+    return isinstance(kind, type) and (
+        issubclass(kind, Mapping) or hasattr(kind, "__dataclass_fields__")
+        or hasattr(kind, "__struct_fields__") or hasattr(kind, "__required_keys__")
+    )
 
+
+def _members(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else ()
