@@ -300,7 +300,7 @@ class Graph:
         """Every node after all that it waits for. Raises CycleError with the path."""
         waits = array("i", (len(n.upstream) for n in self.nodes))
         order = [i for i in range(self.size) if not waits[i]]
-        below = self._below
+        below = self.below
         for i in order:
             for c in below(i):
                 waits[c] -= 1
@@ -310,7 +310,8 @@ class Graph:
             raise CycleError(self._cycle({i for i in range(self.size) if waits[i] > 0}))
         return order
 
-    def _below(self, i: int) -> Iterable[int]:
+    def below(self, i: int) -> list[int]:
+        """The nodes right below node i, item by item or not."""
         items = self.item_children.get(i)
         return self.children[i] + items if items else self.children[i]
 
@@ -330,7 +331,7 @@ class Graph:
         length = [1.0] * self.size
         for i in reversed(order):
             deepest = 0.0
-            for c in self._below(i):
+            for c in self.below(i):
                 if length[c] > deepest:
                     deepest = length[c]
             length[i] += deepest

@@ -76,8 +76,9 @@ class Attempt:
         self.status: TaskState | None = None
         """SUCCESS, FAILED, SKIPPED or CANCELLED; QUEUED: never started, put it back;
         None while in hand."""
-        # `run` (its `worker.context.RunScope`), `worker`, `value`, `payload` (and on failure `reason`, `error`, `exception`,
-        # `retryable`, `delay`) are set by the worker: unset slots cost nothing.
+        # `run` (its `worker.context.RunScope`), `worker`, `value` and `payload`, and on failure
+        # `reason`, `error`, `exception`, `retryable` and `delay`, are set by the worker:
+        # unset slots cost nothing.
 
     def succeed(self, value: Any, payload: Any) -> None:
         """Report a result: the live value, and what is stored of it."""
@@ -162,8 +163,8 @@ class Expanded(NamedTuple):
     count: int
     keys: Sequence[str] | None
     """The items' names, where the map has a key."""
-    digests: Sequence[bytes] | None
-    """The items' fingerprints, where the producer's value is not kept."""
+    marks: Sequence[Any] | None
+    """What tells the items apart by value: scalars themselves, or digests of what they are."""
     carried: Sequence[tuple[int, int]]
     """(new id, old id) of items whose results are carried over from the expansion before."""
 

@@ -1,0 +1,285 @@
+"""What is known of a run: a pure fold over its changes, in columns.
+
+Rule 1: the journal is the authority; a record is what you get by folding it. A live run, a
+        resume, `flowforge show` and a replay all use this one fold.
+Rule 2: columns are indexed by task-run id, and an id keeps its meaning until the workflow
+        itself changes (`regraph`).
+Rule 3: stored values are opaque here: scalars as they are, the rest encoded.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from engine.core.events import ErrorInfo
+from engine.core.states import (
+    FAILED,
+    IS_TERMINAL,
+    PENDING,
+    QUEUED,
+    RUNNING,
+    SUCCESS,
+    RunState,
+    TaskState,
+)
+
+NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda self: "NO_VALUE", "__slots__": ()})()
+"""Stands in `values` where no result is recorded."""
+
+
+class RunRecord:
+    """Columns of one run. Times are seconds since the epoch; 0.0 means not known."""
+
+    def __init__(self, size: int = 0) -> None:
+        self.size = size
+        """How many nodes the workflow has; ids from here on are items of maps."""
+        self.state = bytearray(size)
+        self.number = array("H", bytes(2 * size))
+        """The last attempt's number; 0: none yet."""
+        self.start = array("d", bytes(8 * size))
+        self.end = array("d", bytes(8 * size))
+        self.values: list[Any] = [NO_VALUE] * size
+        self.item_node = array("i")
+        self.expansions: dict[int, tuple[int, int, Sequence[str] | None]] = {}
+        """Mapped node → (first item's id, number of items, their names)."""
+        self.marks: dict[int, Sequence[Any]] = {}
+        self.previous: dict[int, tuple[int, int, Sequence[str] | None, Sequence[Any] | None]] = {}
+        """Mapped node → its expansion before the producer started over, for matching items."""
+        self.generation: dict[int, int] = {}
+        self.failures: dict[int, int] = {}
+        self.errors: dict[int, tuple[str, ErrorInfo]] = {}
+        """(reason, error) of the last failed attempt."""
+        self.why: dict[int, tuple[int, str]] = {}
+        """(cause's id, text) of a state that no attempt decided."""
+        self.due: dict[int, float] = {}
+        self.run_state = RunState.PENDING
+        self.run_why = ""
+        self.began = 0.0
+        self.ended = 0.0
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def state_of(self, tid: int) -> TaskState:
+        return TaskState(self.state[tid])
+
+    def node_of(self, tid: int) -> int:
+        """The node of a task run."""
+        return tid if tid < self.size else self.item_node[tid - self.size]
+
+    def expansion(self, node: int) -> tuple[int, int, Sequence[str] | None] | None:
+        """(first id, count, names) of a mapped node's items; None before it is expanded."""
+        return self.expansions.get(node)
+
+    def live_ids(self) -> Iterable[int]:
+        """Ids of the nodes and of the items of current expansions; groups are left out."""
+        for k in range(self.size):
+            spread = self.expansions.get(k)
+            if spread is None:
+                yield k
+            else:
+                yield from range(spread[0], spread[0] + spread[1])
+
+    def counts(self) -> dict[TaskState, int]:
+        """How many task runs are in each state; a mapped task counts by its items."""
+        total = dict.fromkeys(TaskState, 0)
+        plain = bytearray(self.state[: self.size])
+        for k, (base, count, _) in self.expansions.items():
+            plain[k] = 255
+            items = self.state[base:base + count]
+            for s in TaskState:
+                total[s] += items.count(s)
+        for s in TaskState:
+            total[s] += plain.count(s)
+        return total
+
+    # -- folding: one method a change ----------------------------------------------------------
+
+    def succeeded(
+        self,
+        tids: Sequence[int],
+        numbers: Sequence[int] | None,
+        starts: array[float],
+        ends: array[float],
+        values: list[Any],
+    ) -> None:
+        """A batch of successes; `numbers` None: all first attempts."""
+        n = len(tids)
+        first = tids[0]
+        if isinstance(tids, range):
+            cut = slice(first, first + n)
+            self.state[cut] = bytes([SUCCESS]) * n
+            self.number[cut] = array("H", numbers or [1]) * (1 if numbers else n)
+            self.start[cut], self.end[cut] = starts, ends
+            self.values[cut] = values
+        else:
+            state, number, start, end, kept = (
+                self.state, self.number, self.start, self.end, self.values)
+            for i, tid in enumerate(tids):
+                state[tid] = SUCCESS
+                number[tid] = numbers[i] if numbers else 1
+                start[tid] = starts[i]
+                end[tid] = ends[i]
+                kept[tid] = values[i]
+        if self.errors or self.failures or self.due:
+            for tid in tids:
+                self.failures.pop(tid, None)
+                self.errors.pop(tid, None)
+                self.due.pop(tid, None)
+
+    def failed(
+        self, tid: int, state: TaskState, number: int, start: float, end: float,
+        reason: str, error: ErrorInfo, due: float, counts: bool,
+    ) -> None:
+        """An attempt failed; `counts` False: it spends none of the task's retries."""
+        self.state[tid] = state
+        self.number[tid] = number
+        self.start[tid], self.end[tid] = start, end
+        self.errors[tid] = (reason, error)
+        if counts:
+            self.failures[tid] = self.failures.get(tid, 0) + 1
+        self.due.pop(tid, None)
+        if due:
+            self.due[tid] = due
+
+    def started(self, tids: Sequence[int], numbers: Sequence[int], starts: Sequence[float]) -> None:
+        """Attempts are running."""
+        for tid, number, start in zip(tids, numbers, starts, strict=True):
+            self.state[tid] = RUNNING
+            self.number[tid], self.start[tid], self.end[tid] = number, start, 0.0
+
+    def moved(self, tids: Sequence[int], state: TaskState, cause: int, why: str) -> None:
+        """Task runs took a state."""
+        if isinstance(tids, range) and tids:
+            self.state[tids.start:tids.stop] = bytes([state]) * len(tids)
+        else:
+            for tid in tids:
+                self.state[tid] = state
+        if cause >= 0 or why:
+            for tid in tids:
+                self.why[tid] = (cause, why)
+
+    def reset(self, tids: Sequence[int], bump: Sequence[int]) -> None:
+        """Task runs start over; the successes among them count a generation up."""
+        for tid in tids:
+            spread = self.expansions.pop(tid, None)
+            if spread is not None:
+                base, count, keys = spread
+                self.previous[tid] = (base, count, keys, self.marks.pop(tid, None))
+            self.state[tid] = PENDING
+            for column in (self.failures, self.errors, self.why, self.due):
+                column.pop(tid, None)  # type: ignore[attr-defined]
+        for tid in bump:
+            self.generation[tid] = self.generation.get(tid, 1) + 1
+            self.number[tid] = 0
+            self.values[tid] = NO_VALUE
+
+    def expanded(
+        self, node: int, base: int, count: int, keys: Sequence[str] | None,
+        marks: Sequence[Any] | None, carried: Sequence[tuple[int, int]],
+    ) -> None:
+        """A mapped node got its items; results of `carried` are taken over from old ids."""
+        self.grow(base + count, node, base)
+        self.expansions[node] = (base, count, keys)
+        if marks is not None:
+            self.marks[node] = marks
+        self.state[node] = RUNNING
+        for new, old in carried:
+            self.state[new] = SUCCESS
+            self.number[new], self.start[new], self.end[new] = (
+                self.number[old], self.start[old], self.end[old])
+            self.values[new] = self.values[old]
+
+    def grow(self, upto: int, node: int, base: int) -> None:
+        """Make room for ids below `upto`; those from `base` on belong to `node`."""
+        more = upto - len(self.state)
+        if more > 0:
+            self.state.extend(bytes(more))
+            self.number.extend(array("H", bytes(2 * more)))
+            self.start.extend(array("d", bytes(8 * more)))
+            self.end.extend(array("d", bytes(8 * more)))
+            self.values.extend([NO_VALUE] * more)
+            self.item_node.extend(array("i", [-1]) * more)
+        self.item_node[base - self.size:upto - self.size] = array("i", [node]) * (upto - base)
+
+    def run_moved(self, state: RunState, why: str, at: float) -> None:
+        """The run took a state."""
+        self.run_state, self.run_why = state, why
+        if state is RunState.RUNNING and not self.began:
+            self.began = at
+        self.ended = 0.0 if state is RunState.RUNNING else at
+
+    # -- a workflow that changed between two sessions ---------------------------------------------
+
+    def regraph(self, size: int, node_map: Sequence[int], drop: set[int], rematch: set[int]) -> None:
+        """Take over into a new graph what still counts. Every id may change.
+
+        `node_map[new]` is the old node or -1. Nodes in `drop` start over; of those in
+        `rematch` the items are kept aside in `previous`, to be matched when they are made anew.
+        """
+        old = RunRecord.__new__(RunRecord)
+        old.__dict__.update(self.__dict__)
+        fresh = RunRecord(size)
+        for name in ("run_state", "run_why", "began", "ended"):
+            setattr(fresh, name, getattr(old, name))
+        for k, j in enumerate(node_map):
+            if j < 0:
+                continue
+            fresh._take_over(old, k, j, keep=k not in drop, aside=k in rematch)
+        self.__dict__.update(fresh.__dict__)
+
+    def _take_over(self, old: RunRecord, k: int, j: int, *, keep: bool, aside: bool) -> None:
+        spread = old.expansions.get(j) or (old.previous.get(j, (None,))[:3] if aside else None)
+        if keep and not aside:
+            self._copy(old, k, j)
+        elif j in old.generation or old.state[j] == SUCCESS:
+            self.generation[k] = old.generation.get(j, 1) + (old.state[j] == SUCCESS)
+        if spread is None or spread[0] is None or not (keep or aside):
+            return
+        first, count, keys = spread
+        base = len(self.state)
+        self.grow(base + count, k, base)
+        for i in range(count):
+            self._copy(old, base + i, first + i)
+        marks = old.marks.get(j)
+        if marks is None and j in old.previous:
+            marks = old.previous[j][3]
+        if aside:
+            self.previous[k] = (base, count, keys, marks)
+        else:
+            self.expansions[k] = (base, count, keys)
+            if marks is not None:
+                self.marks[k] = marks
+
+    def _copy(self, old: RunRecord, new: int, tid: int) -> None:
+        self.state[new] = old.state[tid]
+        self.number[new] = old.number[tid]
+        self.start[new], self.end[new] = old.start[tid], old.end[tid]
+        self.values[new] = old.values[tid]
+        for name in ("generation", "failures", "errors", "due"):
+            column = getattr(old, name)
+            if tid in column:
+                getattr(self, name)[new] = column[tid]
+
+    # -- what a resume starts from --------------------------------------------------------------------
+
+    def unfinished(self) -> list[int]:
+        """Ids of task runs that had not ended."""
+        return [t for t in self.live_ids() if not IS_TERMINAL[self.state[t]]]
+
+    def to_retry(self) -> list[int]:
+        """Ids that a resume runs again: those that failed or were cancelled."""
+        bad = (FAILED, TaskState.CANCELLED)
+        return [t for t in self.live_ids() if self.state[t] in bad]
+
+    def in_flight(self) -> list[int]:
+        """Ids that were announced as running and did not end."""
+        return [t for t in self.live_ids() if self.state[t] in (RUNNING, TaskState.CANCELLING)]
+
+    def waiting(self) -> list[int]:
+        """Ids that were ready when the record stops."""
+        return [t for t in self.live_ids() if self.state[t] == QUEUED]
+
+
+Loader = Callable[[], RunRecord]

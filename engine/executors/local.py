@@ -1,0 +1,247 @@
+"""Workers that run a task's function themselves: threads, or the caller's own thread.
+
+Rule 1: a worker takes from the left of its batch; the runner's ticker may take back from
+        the right (`rebalance`). Both ends of a deque are safe without a lock.
+Rule 2: outcomes lie in the worker's `done` until it hands them in, or the ticker fetches
+        them because the worker is held up by a slow task.
+Rule 3: a thread cannot be killed. One that outstays its stop is given up: a new worker
+        takes its place, and what it returns later is never handed in.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+
+from engine.core.events import Attempt
+from engine.core.states import CANCELLED, QUEUED
+from engine.errors import AttemptStopped
+from engine.executors.base import Hub, Why
+from engine.worker.call import call, report_exception, report_timeout, stored_result
+from engine.worker.clock import now
+from engine.worker.codec import to_stored
+from engine.worker.context import HERE
+from engine.worker.resources import WorkerResources
+
+#: A task that runs longer than this no longer shares its batch: the rest is given back.
+SLOW = 0.005
+
+
+class LocalWorker:
+    """One worker's working set. Touched by its own thread, and by the ticker where said."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.batch: deque[Attempt] = deque()
+        self.done: deque[Attempt] = deque()
+        self.current: Attempt | None = None
+        self.given_up = False
+        self.leaving = False
+        self.resources = WorkerResources()
+        self.stop_why: Why | None = None
+        self.stop_deadline = 0.0
+
+    def hand_in(self) -> list[Attempt]:
+        """Take all outcomes out; safe against the ticker doing the same."""
+        out: list[Attempt] = []
+        done = self.done
+        with suppress(IndexError):
+            while True:
+                out.append(done.popleft())
+        return out
+
+    def run_batch(self, hub: Hub) -> None:
+        """Run what lies in the batch, one after the other."""
+        batch, done, scope, arguments = self.batch, self.done.append, hub.run, hub.arguments
+        index, set_here, clock = self.index, HERE.set, now
+        while not self.given_up:
+            try:
+                a = batch.popleft()
+            except IndexError:
+                break
+            spec = a.node.spec
+            a.run = scope
+            a.worker = index
+            set_here(a)
+            a.start = clock()
+            self.current = a
+            try:
+                args, kwargs = arguments(a)
+                if spec.resources:
+                    value = call(spec, args, kwargs, self.resources)
+                else:
+                    value = spec.fn(*args, **kwargs)
+                payload = to_stored(value) if spec.options.persist else stored_result(spec, value)
+                a.end = clock()
+                if self.given_up:
+                    return
+                a.succeed(value, payload)
+            except BaseException as error:
+                a.end = clock()
+                if self.given_up:
+                    return
+                report_exception(a, error)
+            self.current = None
+            if self.stop_why is not None:
+                self._stopped(a)
+            done(a)
+        set_here(None)
+
+    def _stopped(self, a: Attempt) -> None:
+        """A stop was asked for while it ran: a late result is not taken for a success."""
+        why, self.stop_why = self.stop_why, None
+        if why == "timeout":
+            report_timeout(a)
+        elif a.status is not None and a.status.name == "FAILED":
+            a.stop(CANCELLED, "cancelled while running")
+
+
+class ThreadExecutor:
+    """A fixed number of worker threads."""
+
+    lane = "thread"
+
+    def __init__(self) -> None:
+        self._workers: list[LocalWorker] = []
+        self._hub: Hub
+        self._grace = 5.0
+        self._wanted = 0
+        self._made = 0
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def workers(self) -> int:
+        return self._wanted
+
+    def start(self, hub: Hub, workers: int, grace: float) -> None:
+        self._hub, self._grace = hub, grace
+        self.resize(workers)
+
+    def resize(self, workers: int) -> None:
+        with self._lock:
+            self._wanted = workers
+            alive = [w for w in self._workers if not (w.given_up or w.leaving)]
+            for w in alive[workers:]:
+                w.leaving = True
+            for _ in range(workers - len(alive)):
+                self._add()
+
+    def _add(self) -> None:
+        worker = LocalWorker(self._made)
+        self._made += 1
+        self._workers.append(worker)
+        threading.Thread(
+            target=self._loop, args=(worker,), name=f"flowforge-{self.lane}-{worker.index}",
+            daemon=True,
+        ).start()
+
+    def _loop(self, worker: LocalWorker) -> None:
+        hub = self._hub
+        while not worker.given_up:
+            batch = hub.exchange(self.lane, worker.hand_in())
+            if batch is None:
+                break
+            if worker.leaving:
+                for a in batch:
+                    a.stop(QUEUED)
+                hub.post(batch)
+                break
+            worker.batch.extend(batch)
+            worker.run_batch(hub)
+        worker.resources.close()
+        with self._lock:
+            if worker in self._workers:
+                self._workers.remove(worker)
+
+    def in_hand(self) -> list[Attempt]:
+        return [a for w in self._workers if (a := w.current) is not None and not w.given_up]
+
+    def stop(self, attempt: Attempt, why: Why) -> None:
+        """Ask by flag. A plain function that overstays its timeout is given up at once."""
+        attempt.cancelled = True
+        for w in self._workers:
+            if w.current is attempt and w.stop_why is None:
+                patient = why == "cancel" or attempt.node.spec.kind == "shell"
+                w.stop_deadline = now() + (self._grace if patient else 0.0)
+                w.stop_why = why
+                return
+            if attempt in w.batch:
+                with suppress(ValueError):
+                    w.batch.remove(attempt)
+                    attempt.stop(CANCELLED, "cancelled before it started")
+                    self._hub.post([attempt])
+                return
+
+    def rebalance(self) -> None:
+        """Fetch outcomes and unstarted attempts from behind slow tasks; give up on overdue ones."""
+        at = now()
+        for w in list(self._workers):
+            a = w.current
+            if a is None or w.given_up:
+                continue
+            if at - a.start > SLOW and (w.batch or w.done):
+                fetched = w.hand_in()
+                with suppress(IndexError):
+                    while True:
+                        waiting = w.batch.pop()
+                        waiting.stop(QUEUED)
+                        fetched.append(waiting)
+                self._hub.post(fetched)
+            if w.stop_why is not None and at >= w.stop_deadline:
+                self._give_up(w, a)
+
+    def _give_up(self, w: LocalWorker, a: Attempt) -> None:
+        why, w.given_up = w.stop_why, True
+        a.end = now()
+        if why == "timeout":
+            report_timeout(a)
+        else:
+            a.stop(CANCELLED, "did not stop when asked; its thread was given up")
+            self._hub.note(f"{self._hub.run.name_of(a)} does not stop; its thread is left behind")
+        with self._lock:
+            if w in self._workers:
+                self._workers.remove(w)
+            if not self._closed:
+                self._add()
+        self._hub.post([*w.hand_in(), a])
+
+    def pids(self) -> list[int]:
+        return []
+
+    def close(self) -> None:
+        self._closed = True
+        end = time.monotonic() + 1.0
+        for w in list(self._workers):
+            # Workers have been told to end by `exchange`; one busy in user code is left behind.
+            while w in self._workers and w.current is None and time.monotonic() < end:
+                time.sleep(0.0005)
+
+
+class SequentialExecutor(ThreadExecutor):
+    """One worker: the thread that called run(), so that debuggers and plots work in tasks."""
+
+    lane = "sequential"
+
+    def resize(self, workers: int) -> None:
+        self._wanted = 1
+        if not self._workers:
+            self._workers.append(LocalWorker(0))
+
+    def _add(self) -> None:
+        """A caller's thread cannot be replaced."""
+
+    def _give_up(self, w: LocalWorker, a: Attempt) -> None:
+        """Nor left behind: what overstays is refused when it returns."""
+
+    def drive(self) -> None:
+        """Work in the calling thread until the run is over."""
+        self._loop(self._workers[0])
+
+    def interrupt_user_code(self) -> None:
+        """From a signal handler on the driving thread: raise in the task that it interrupts."""
+        if self._workers and self._workers[0].current is not None:
+            self._workers[0].stop_why = "cancel"
+            raise AttemptStopped("stopped by a signal")

@@ -1,0 +1,108 @@
+"""People's commands to a live run: what the control socket, and a screen, may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine.core.machine import Machine
+from engine.core.states import IS_TERMINAL, TaskState
+from engine.errors import RunError
+from engine.runtime.names import Names
+from engine.runtime.runner import Runner
+
+
+class Commands:
+    """Named commands on a runner. Each answers with a line for the person who asked.
+
+    Raises RunError where a command makes no sense in the state that the run is in.
+    """
+
+    def __init__(self, runner: Runner, names: Names) -> None:
+        self._runner = runner
+        self._names = names
+        self._known: dict[str, Callable[[list[str]], str]] = {
+            "cancel": self.cancel, "pause": self.pause, "unpause": self.unpause,
+            "retry": self.retry, "rerun": self.rerun, "status": self.status,
+        }
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request of the control socket: {"command": …, "tasks": [names]}."""
+        name = request.get("command")
+        act = self._known.get(str(name))
+        if act is None:
+            raise RunError(f"there is no command {name!r}; there are {', '.join(self._known)}")
+        return {"ok": True, "message": act([str(t) for t in request.get("tasks") or ()])}
+
+    def _ids(self, names: Sequence[str]) -> list[int]:
+        return [tid for name in names for tid in self._names.find(name)]
+
+    def _do(self, act: Callable[[Machine, float], Any]) -> Any:
+        if self._runner.machine.over:
+            raise RunError("the run has just ended")
+        return self._runner.command(act)
+
+    def cancel(self, tasks: list[str]) -> str:
+        """Cancel the run, or some task runs."""
+        if not tasks:
+            self._do(lambda m, at: m.cancel_run(at))
+            return "the run is being cancelled"
+        ids = self._ids(tasks)
+        count = self._do(lambda m, at: m.cancel(ids, at))
+        if not count:
+            raise RunError(f"nothing to cancel: {self._told(ids)}")
+        return f"{count} task run{'s' if count != 1 else ''} cancelled"
+
+    def pause(self, tasks: list[str]) -> str:
+        """Stop dispatching, of the run or of some tasks. What runs goes on."""
+        if tasks:
+            nodes = {self._runner.machine.node_of(t) for t in self._ids(tasks)}
+            self._do(lambda m, at: [m.pause_node(k) for k in nodes])
+            return f"{', '.join(tasks)} paused; what runs goes on"
+        if not self._do(lambda m, at: m.pause(at)):
+            raise RunError("the run is paused already, or ending")
+        return "the run is paused; what runs goes on"
+
+    def unpause(self, tasks: list[str]) -> str:
+        """Dispatch again."""
+        if tasks:
+            nodes = {self._runner.machine.node_of(t) for t in self._ids(tasks)}
+            self._do(lambda m, at: [m.unpause_node(k) for k in nodes])
+            return f"{', '.join(tasks)} goes on"
+        if not self._do(lambda m, at: m.unpause(at)):
+            raise RunError("the run is not paused")
+        return "the run goes on"
+
+    def retry(self, tasks: list[str]) -> str:
+        """Run failed task runs again; without names, all that failed so far."""
+        m = self._runner.machine
+        ids = self._ids(tasks) if tasks else sorted(m.failed)
+        reset = self._do(lambda machine, at: machine.retry(ids, at))
+        if not reset:
+            raise RunError(f"nothing to retry: {self._told(ids) or 'nothing has failed'}")
+        return f"{len(reset)} task run{'s' if len(reset) != 1 else ''} will be tried again"
+
+    def rerun(self, tasks: list[str]) -> str:
+        """Discard successes and run again, with everything downstream."""
+        if not tasks:
+            raise RunError("name the tasks to rerun")
+        ids = self._ids(tasks)
+        reset = self._do(lambda machine, at: machine.rerun(ids, at))
+        if not reset:
+            raise RunError(f"nothing to rerun: {self._told(ids)}")
+        return f"{len(reset)} task run{'s' if len(reset) != 1 else ''} will run again, " \
+               "with everything downstream"
+
+    def status(self, tasks: list[str]) -> str:
+        """The run's state."""
+        return str(self._runner.machine.run_state)
+
+    def _told(self, ids: Sequence[int]) -> str:
+        m = self._runner.machine
+        told = []
+        for tid in ids[:5]:
+            state = TaskState(m.state[tid])
+            name = self._names.of(tid, m.node_of(tid))
+            ended = "has ended" if IS_TERMINAL[state] else "is"
+            told.append(f"{name} {ended} {state.name}")
+        return ", ".join(told)

@@ -1,0 +1,88 @@
+"""The control socket: people's commands to a live run from another process.
+
+Rule 1: one JSON object a line each way; the answer says what was done or why not.
+Rule 2: a socket of this user's only, in a directory of this user's only (state.home).
+Rule 3: a command is answered after what it did is recorded, so an answer is a promise.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from engine.errors import RunError
+
+Handler = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class ControlServer:
+    """Listens while the run lives."""
+
+    def __init__(self, path: Path, handle: Handler) -> None:
+        self.path = path
+        self._handle = handle
+        with suppress(FileNotFoundError):
+            path.unlink()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(str(path))
+        path.chmod(0o600)
+        self._socket.listen(8)
+        threading.Thread(target=self._serve, name="flowforge-control", daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rwb") as stream, suppress(OSError):
+            for line in stream:
+                stream.write(json.dumps(self._answer(line)).encode() + b"\n")
+                stream.flush()
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict):
+                raise ValueError("not an object")
+            return self._handle(request)
+        except RunError as error:
+            return {"ok": False, "message": str(error)}
+        except Exception as error:
+            return {"ok": False, "message": f"bad request: {error}"}
+
+    def close(self) -> None:
+        """Stop listening."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        with suppress(OSError):
+            self.path.unlink()
+
+
+def ask(path: Path, request: dict[str, Any], timeout: float = 30.0) -> dict[str, Any]:
+    """Send one command to a live run; returns its answer. `timeout` in seconds.
+
+    Raises RunError if nobody answers.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(timeout)
+            s.connect(str(path))
+            s.sendall(json.dumps(request).encode() + b"\n")
+            with s.makefile("rb") as stream:
+                line = stream.readline()
+    except OSError as error:
+        raise RunError(f"the run's owner does not answer ({error}); it may just have ended") from None
+    if not line:
+        raise RunError("the run's owner hung up without an answer; it may just have ended")
+    answer: dict[str, Any] = json.loads(line)
+    return answer

@@ -1,0 +1,197 @@
+"""A run as it is on disk: opening it, folding it, snapshotting it.
+
+Rule 1: the snapshot is only ever a shortcut and a second copy; with it gone, the journal
+        alone gives the same history, and for rows that are damaged it stands in.
+Rule 2: damage is counted and described, never passed over in silence.
+Rule 3: a history opened for looking never writes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from engine.core.events import ErrorInfo
+from engine.core.record import NO_VALUE, RunRecord
+from engine.core.states import RunState
+from engine.runtime.journal import fold, unpack_entries
+from engine.runtime.outline import Outline
+from engine.state.snapshot import read_snapshot, write_snapshot
+from engine.state.store import Row
+from engine.worker.codec import pack_column, unpack_column
+
+
+class History:
+    """A run's record, the outline of its workflow, and its sessions."""
+
+    def __init__(self) -> None:
+        self.record = RunRecord()
+        self.outline: Outline | None = None
+        self.about: dict[str, Any] = {}
+        """What the run was started with: workflow, file, parameters (encoded), options."""
+        self.sessions: list[dict[str, Any]] = []
+        """One entry for each process that owned the run: pid, host, began (epoch seconds)."""
+        self.metrics: dict[str, Any] = {}
+        self.seq = 0
+        """The last row folded."""
+        self.damage: list[str] = []
+        """What could not be read, in words; empty if all is well."""
+
+    def apply(self, data: bytes) -> None:
+        """Fold the data of one row."""
+        for entry in unpack_entries(data):
+            if not fold(self.record, entry):
+                self._apply_own(entry)
+
+    def _apply_own(self, entry: list[Any]) -> None:
+        kind = entry[0]
+        if kind == "O":
+            self.about.update(entry[1])
+            self.sessions.append(entry[2])
+        elif kind == "G":
+            self._apply_graph(entry)
+        elif kind == "U":
+            self.outline = Outline.from_data(entry[1])
+        elif kind == "T":
+            self.metrics = entry[1]
+
+    def _apply_graph(self, entry: list[Any]) -> None:
+        _, outline, node_map, drop, rematch = entry
+        self.outline = Outline.from_data(outline)
+        if node_map is None:
+            self.record = RunRecord(self.outline.size)
+        else:
+            self.record.regraph(self.outline.size, node_map, set(drop), set(rematch))
+
+    def outline_data(self) -> dict[str, Any] | None:
+        """The outline as stored; None before there is one."""
+        return self.outline.to_data() if self.outline is not None else None
+
+    def read(self, rows: Iterable[Row]) -> None:
+        """Fold rows that follow what was folded; note the damaged ones."""
+        for row in rows:
+            if row.data is None:
+                self.damage.append(f"journal row {row.seq} is damaged")
+            else:
+                try:
+                    self.apply(row.data)
+                except Exception as error:
+                    # Intact by CRC, yet it does not fit: something before it is missing.
+                    self.damage.append(f"journal row {row.seq} does not follow: {error}")
+            self.seq = row.seq
+
+
+# -- snapshots ------------------------------------------------------------------------------------
+
+
+def _plain(mapping: dict[int, Any]) -> list[list[Any]]:
+    return [[k, v] for k, v in mapping.items()]
+
+
+def pack_history(history: History) -> bytes:
+    """The whole history as one msgpack document."""
+    r = history.record
+    body: bytes = msgpack.packb(
+        {
+            "about": history.about,
+            "sessions": history.sessions,
+            "metrics": history.metrics,
+            "damage": history.damage,
+            "outline": history.outline.to_data() if history.outline is not None else None,
+            "size": r.size,
+            "state": bytes(r.state),
+            "number": r.number.tobytes(),
+            "start": r.start.tobytes(),
+            "end": r.end.tobytes(),
+            "known": bytes(v is not NO_VALUE for v in r.values),
+            "values": pack_column([v for v in r.values if v is not NO_VALUE]),
+            "item_node": r.item_node.tobytes(),
+            "expansions": [[k, b, n, None if keys is None else list(keys)]
+                           for k, (b, n, keys) in r.expansions.items()],
+            "marks": [[k, _pack_marks(m)] for k, m in r.marks.items()],
+            "previous": [[k, b, n, None if keys is None else list(keys), _pack_marks(m)]
+                         for k, (b, n, keys, m) in r.previous.items()],
+            "generation": _plain(r.generation),
+            "failures": _plain(r.failures),
+            "errors": [[t, reason, list(e)] for t, (reason, e) in r.errors.items()],
+            "why": [[t, cause, text] for t, (cause, text) in r.why.items()],
+            "due": _plain(r.due),
+            "run": [str(r.run_state), r.run_why, r.began, r.ended],
+        },
+        unicode_errors="surrogatepass",
+    )
+    return body
+
+
+def _pack_marks(marks: Any) -> Any:
+    if marks is None:
+        return None
+    if isinstance(marks, range):
+        return [marks.start, marks.stop, marks.step]
+    return pack_column(list(marks))
+
+
+def _unpack_marks(data: Any) -> Any:
+    if data is None:
+        return None
+    return range(*data) if isinstance(data, list) else unpack_column(data)
+
+
+def _column(code: Any, data: bytes) -> Any:
+    column = array(code)
+    column.frombytes(data)
+    return column
+
+
+def unpack_history(seq: int, body: bytes) -> History:
+    """The inverse of `pack_history`."""
+    d = msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False)
+    h = History()
+    h.seq = seq
+    h.about, h.sessions, h.metrics, h.damage = (
+        d["about"], d["sessions"], d["metrics"], d["damage"])
+    h.outline = Outline.from_data(d["outline"]) if d["outline"] is not None else None
+    r = h.record = RunRecord(d["size"])
+    r.state = bytearray(d["state"])
+    r.number, r.start, r.end = (
+        _column("H", d["number"]), _column("d", d["start"]), _column("d", d["end"]))
+    values = iter(unpack_column(d["values"]))
+    r.values = [next(values) if known else NO_VALUE for known in d["known"]]
+    r.item_node = _column("i", d["item_node"])
+    r.expansions = {k: (b, n, keys) for k, b, n, keys in d["expansions"]}
+    r.marks = {k: _unpack_marks(m) for k, m in d["marks"]}
+    r.previous = {k: (b, n, keys, _unpack_marks(m)) for k, b, n, keys, m in d["previous"]}
+    r.generation, r.failures, r.due = (
+        dict(d["generation"]), dict(d["failures"]), dict(d["due"]))
+    r.errors = {t: (reason, ErrorInfo(*e)) for t, reason, e in d["errors"]}
+    r.why = {t: (cause, text) for t, cause, text in d["why"]}
+    state, r.run_why, r.began, r.ended = d["run"]
+    r.run_state = RunState(state)
+    return h
+
+
+def load_history(run_dir: Path, rows_after: Any) -> History:
+    """The history of a run directory: its snapshot, then the rows after it.
+
+    `rows_after(seq)` iterates the journal's rows behind `seq`. A snapshot that cannot be
+    read is done without.
+    """
+    found = read_snapshot(run_dir / "snapshot.msgpack")
+    history = History()
+    if found is not None:
+        try:
+            history = unpack_history(*found)
+        except Exception as error:
+            history = History()
+            history.damage.append(f"the snapshot does not unpack: {error}")
+    history.read(rows_after(history.seq))
+    return history
+
+
+def save_snapshot(run_dir: Path, history: History, *, sync: bool) -> None:
+    """Write the history as the run's snapshot, atomically."""
+    write_snapshot(run_dir / "snapshot.msgpack", history.seq, pack_history(history), sync=sync)

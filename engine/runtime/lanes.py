@@ -1,0 +1,56 @@
+"""Which executor runs which node, and the executors that a run needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.core.dag import Graph, Node
+from engine.executors.base import Executor
+from engine.executors.local import SequentialExecutor, ThreadExecutor
+from engine.runtime.settings import Settings
+
+
+def lane_of(node: Node, default: str) -> str:
+    """The lane of a node: async tasks have their own, shell tasks want threads."""
+    spec = node.spec
+    if spec.kind == "async":
+        return "async"
+    if spec.kind == "shell":
+        return "sequential" if default == "sequential" else "thread"
+    return spec.options.executor or default
+
+
+def lanes_of(graph: Graph, settings: Settings) -> list[str]:
+    """The lane of every node, by index."""
+    return [lane_of(node, settings.executor) for node in graph.nodes]
+
+
+def make_executors(lanes: Sequence[str]) -> dict[str, Executor]:
+    """One executor for each lane in use; at least one, so that an empty run can end."""
+    return {lane: _make(lane) for lane in dict.fromkeys(lanes)}
+
+
+def _make(lane: str) -> Executor:
+    if lane == "thread":
+        return ThreadExecutor()
+    if lane == "sequential":
+        return SequentialExecutor()
+    if lane == "async":
+        from engine.executors.aio import AsyncExecutor
+
+        return AsyncExecutor()
+    from engine.executors.process import ProcessExecutor
+
+    return ProcessExecutor()
+
+
+def worker_counts(lanes: Sequence[str], settings: Settings) -> dict[str, int]:
+    """How many workers each lane gets."""
+    counts = dict.fromkeys(lanes, settings.workers)
+    if "sequential" in counts:
+        counts["sequential"] = 1
+    if "async" in counts:
+        from engine.executors.aio import LIMIT
+
+        counts["async"] = LIMIT
+    return counts

@@ -1,0 +1,438 @@
+"""From a finished graph to a finished run.
+
+The way in order: settings → lanes → the run's files → what still counts of it → machine,
+values, runner → signals, control socket, logs → wait → snapshot. Each step is a function
+here or a module beside; nothing is started before everything that can be checked was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from random import random
+from typing import Any
+
+from engine.core.dag import Dag, Graph, check_limits
+from engine.core.handles import Handle, handles_in
+from engine.core.machine import Machine
+from engine.core.notices import RunEnded, RunStarted
+from engine.core.record import NO_VALUE, RunRecord
+from engine.core.states import FAILED, SUCCESS, RunState, TaskState
+from engine.errors import StorageError
+from engine.executors.base import Executor
+from engine.executors.local import SequentialExecutor
+from engine.runtime.commands import Commands
+from engine.runtime.control import ControlServer
+from engine.runtime.history import History, load_history, save_snapshot
+from engine.runtime.journal import pack_entries
+from engine.runtime.lanes import lanes_of, make_executors, worker_counts
+from engine.runtime.carryover import Before, Carryover
+from engine.runtime.names import Names
+from engine.runtime.notify import NoticeMaker, Registered
+from engine.runtime.opening import About, Opened, open_run, session_entry
+from engine.runtime.options import RunOptions
+from engine.runtime.outline import Outline
+from engine.runtime.plan import Plan, make_plan
+from engine.runtime.recovery import lost_results
+from engine.runtime.reporting import Live, Reporter
+from engine.runtime.request import PlanMade, Request, take_request
+from engine.runtime.run import Run
+from engine.runtime.runner import Runner
+from engine.runtime.scope import EngineScope
+from engine.runtime.selection import check_ready, selected_nodes
+from engine.runtime.settings import Settings, settle
+from engine.runtime.signals import Signals
+from engine.runtime.values import Values
+from engine.worker.clock import now
+from engine.worker.codec import ABSENT, BlobRef, from_stored
+
+
+def execute(
+    dag: Dag,
+    *,
+    name: str,
+    file: str | None,
+    parameters: Mapping[str, Any],
+    options: RunOptions,
+    handlers: Sequence[Registered],
+    form: str,
+) -> Run:
+    """Run a graph to its end, or carry on the run of it that was interrupted.
+
+    Raises DefinitionError before anything started; StorageError if the state could not be
+    kept; KeyboardInterrupt once state is stored, if Ctrl-C ended it. A failed run returns.
+    """
+    request = take_request()
+    settings = settle(options, request.options)
+    graph = dag.freeze()
+    check_limits(graph, settings.limits)
+    lanes = lanes_of(graph, settings)
+    outline = Outline.of(graph)
+    about = About(name, file, form, parameters)
+    opened = open_run(about, settings, request.run_id, force=request.force)
+    try:
+        launch = Launch(graph, lanes, outline, about, settings, opened, request, handlers)
+        run = launch.go()
+    finally:
+        opened.close()
+    request.run = run
+    launch.raise_what_stopped_it()
+    return run
+
+
+class Launch:
+    """One session of one run, from its files being open to their being closed."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        lanes: Sequence[str],
+        outline: Outline,
+        about: About,
+        settings: Settings,
+        opened: Opened,
+        request: Request,
+        handlers: Sequence[Registered],
+    ) -> None:
+        self.graph = graph
+        self.outline = outline
+        self.about = about
+        self.settings = settings
+        self.opened = opened
+        self.request = request
+        self.reporter = _reporter(request, settings)
+        self.plan = self._plan()
+        self._enter_session()
+        record = opened.history.record
+        self.machine = Machine(
+            graph, lanes, limits=settings.limits, on_failure=settings.on_failure, random=random,
+            selected=selected_nodes(graph, settings.until, settings.only),
+        )
+        self.names = Names([n.name for n in graph.nodes], self._expansion)
+        self.values = Values(
+            graph, self.machine, read_blob=self._read_blob, reload=self._reload_values
+        )
+        self.carryover = self._restore(record)
+        logs = opened.run_dir / "logs" if opened.run_dir is not None else None
+        self.scope = EngineScope(opened.run_id, settings.home, self.names, logs)
+        self.executors = make_executors(lanes)
+        self.runner = Runner(
+            graph, self.machine, self.values, opened.store, self.executors, self.scope,
+            carryover=self.carryover, put_blob=self._put_blob, say=self.reporter.say,
+        )
+        self.notices = NoticeMaker(
+            handlers, opened.run_id, self.machine, self.names, self.reporter.say
+        )
+        self.commands = Commands(self.runner, self.names)
+        self._first_failure: BaseException | None = None
+        self._signal: int | None = None
+        self._killed = False
+
+    # == what still counts =====================================================================
+
+    def _plan(self) -> Plan | None:
+        """Compare the graph with the one the run was started with. Raises CodeChanged."""
+        history = self.opened.history
+        if history.outline is None:
+            return None
+        plan = make_plan(
+            history.outline, self.outline, history.record, self.settings.on_code_change
+        )
+        if self.request.dry_run:
+            self.request.plan = plan
+            raise PlanMade
+        return plan
+
+    def _enter_session(self) -> None:
+        """Record who runs it now, and the graph where it is new or has changed."""
+        opened, history = self.opened, self.opened.history
+        entries: list[list[Any]] = [["O", self._about_entry(), session_entry()]]
+        plan = self.plan
+        if plan is None:
+            entries.append(["G", self.outline.to_data(), None, [], []])
+        elif not plan.same:
+            entries.append(["G", self.outline.to_data(), list(plan.node_map),
+                            sorted(plan.stale), sorted(plan.rematch)])
+        elif self.outline.to_data() != history.outline_data():
+            entries.append(["U", self.outline.to_data()])
+        data = pack_entries(entries)
+        opened.store.append(data, {
+            "workflow": self.about.workflow, "file": self.about.file or "",
+            "identity": self.about.identity(), "state": str(RunState.RUNNING),
+            "updated": repr(now()), **({} if plan else {"created": repr(now())}),
+        })
+        history.apply(data)
+
+    def _about_entry(self) -> dict[str, Any]:
+        about, s = self.about, self.settings
+        return {
+            "workflow": about.workflow, "file": about.file, "form": about.form,
+            "parameters": about.encoded(), "cwd": os.getcwd(),
+            "executor": s.executor, "workers": s.workers, "durability": s.durability,
+        }
+
+    def _restore(self, record: RunRecord) -> Carryover:
+        """Give machine and values what is recorded, and reset what has to run again."""
+        machine, values = self.machine, self.values
+        if not self.opened.resumed:
+            return Carryover()
+        machine.restore(record)
+        values.slots = list(record.values)
+        values.errors = dict(record.errors)
+        failed = record.to_retry()
+        machine.fail_interrupted(
+            [t for t in record.in_flight() if self._fails_on_interrupt(record.node_of(t))], now()
+        )
+        self._reset_as_asked(failed)
+        needed = {h.node.index for h in handles_in(self.graph.result)}
+        lost = lost_results(self.graph, machine, record, needed, self._there)
+        before: dict[int, Before] = dict(record.previous)
+        for k in lost:
+            spread = record.expansions.get(k) if k < record.size else None
+            if spread is not None:
+                before[k] = (*spread, record.marks.get(k))
+        if lost:
+            machine.recompute(lost, "its result is needed again and was not kept")
+        check_ready(
+            self.graph, selected_nodes(self.graph, self.settings.until, self.settings.only),
+            [s in (SUCCESS,) for s in machine.state[:self.graph.size]],
+        )
+        values.recount()
+        return Carryover(before, lambda t: record.state[t] == SUCCESS and self._there(t))
+
+    def _fails_on_interrupt(self, node: int) -> bool:
+        return self.graph.nodes[node].spec.options.on_interrupt == "fail"
+
+    def _reset_as_asked(self, failed: list[int]) -> None:
+        """What the command names, or on a plain resume all that failed or was cancelled."""
+        request, machine = self.request, self.machine
+        ids = [tid for task in request.tasks for tid in self.names.find(task)]
+        if request.command == "rerun":
+            self._insist(machine.rerun(ids, now()), ids)
+        elif request.command == "retry" and ids:
+            self._insist(machine.retry(ids, now()), ids)
+        else:
+            machine.retry(failed, now())
+
+    def _insist(self, reset: list[int], asked: Sequence[int]) -> None:
+        from engine.errors import RunError
+
+        if not reset:
+            told = ", ".join(
+                f"{self.names.of(t, self.machine.node_of(t))} is "
+                f"{TaskState(self.machine.state[t]).name}" for t in asked
+            )
+            raise RunError(f"nothing to {self.request.command}: {told}")
+
+    def _there(self, tid: int) -> bool:
+        """True if a recorded result can be had now."""
+        value = self.values.slots[tid]
+        if value is NO_VALUE or value is ABSENT:
+            return False
+        if type(value) is BlobRef:
+            try:
+                self._read_blob(value)
+            except (StorageError, OSError) as error:
+                self.reporter.say(f"a stored result is damaged and is made again: {error}")
+                return False
+        return True
+
+    # == storage behind the values ===============================================================
+
+    def _read_blob(self, ref: BlobRef) -> bytes:
+        assert self.opened.blobs is not None
+        return self.opened.blobs.get(ref)
+
+    def _put_blob(self, data: bytes) -> BlobRef:
+        if self.opened.blobs is None:
+            raise AssertionError("a run in memory has no blobs")
+        return self.opened.blobs.put(data, sync=self.opened.sync)
+
+    def _reload_values(self) -> Sequence[Any]:
+        return self._load_record().values
+
+    def _load_record(self) -> RunRecord:
+        """The record as it is on disk (or in the memory store) now."""
+        if self.opened.run_dir is None:
+            history = History()
+            history.read(self.opened.store.rows(0))
+            return history.record
+        return load_history(self.opened.run_dir, self.opened.store.rows).record
+
+    def _expansion(self, k: int) -> tuple[int, int, Sequence[str] | None] | None:
+        base = self.machine.base[k]
+        return None if base < 0 else (base, self.machine.count[k], self.machine.keys.get(k))
+
+    # == the session =============================================================================
+
+    def go(self) -> Run:
+        """Run to the end of the session; returns the run as it then is."""
+        began = now()
+        live = Live(self.opened.run_id, self.about.workflow, self.machine, self.names,
+                    [n.name for n in self.graph.nodes], self._resumed_line())
+        self.reporter.begin(live)
+        for note in self.opened.notes:
+            self.reporter.say(note)
+        if self.plan is not None and not self.plan.same:
+            self.reporter.plan(self.plan)
+        with ExitStack() as stack:
+            self._open_session(stack)
+            self._tell_start()
+            self._drive()
+        self._finish_files()
+        run = self._run(now() - began)
+        self._tell_end(run)
+        self.reporter.end(run)
+        return run
+
+    def _resumed_line(self) -> str:
+        if not self.opened.resumed:
+            return ""
+        record = self.opened.history.record
+        counts = record.counts()
+        done = counts[TaskState.SUCCESS] + counts[TaskState.CACHED]
+        last = record.ended or max(
+            (s.get("began", 0.0) for s in self.opened.history.sessions[:-1]), default=now())
+        return (f"carrying on run {self.opened.run_id} from {_ago(now() - last)}: "
+                f"{done:,} done, {sum(counts.values()) - done:,} to go")
+
+    def _open_session(self, stack: ExitStack) -> None:
+        from engine.worker import capture
+
+        capture.install()
+        stack.callback(capture.uninstall)
+        stack.callback(self.scope.close)
+        self.runner.bus.subscribe(self.reporter.changes)
+        if self.notices.wants_tasks():
+            self.runner.bus.subscribe(self.notices.changes)
+        stack.callback(self.runner.bus.close)
+        if self.opened.socket is not None:
+            server = ControlServer(self.opened.socket, self.commands.handle)
+            stack.callback(server.close)
+
+    def _drive(self) -> None:
+        counts = worker_counts(list(self.executors), self.settings)
+        sequential = self.executors.get("sequential")
+        assert sequential is None or isinstance(sequential, SequentialExecutor)
+        with Signals(self._on_signal, sequential.interrupt_user_code if sequential else _nothing
+                     ) as signals:
+            self.runner.start(counts, self.settings.grace)
+            if sequential is not None:
+                sequential.drive()
+            self.runner.done.wait()
+            if not self._killed:
+                for executor in self.executors.values():
+                    executor.close()
+            self._signal = signals.first
+
+    def _on_signal(self, level: int) -> None:
+        if level == 1:
+            self.reporter.say("stopping: no new task starts; once more to stop the running ones")
+            self.runner.command(lambda m, at: m.drain("signal", at, stop_running=False))
+        elif level == 2:
+            self.reporter.say("stopping the running tasks; once more to leave at once")
+            self.runner.command(lambda m, at: m.drain("signal", at, stop_running=True))
+        else:
+            self._killed = True
+            self.runner.abandon()
+
+    # == the end ====================================================================================
+
+    def _finish_files(self) -> None:
+        opened = self.opened
+        if opened.run_dir is None or self.runner.broken is not None:
+            return
+        history = opened.history
+        history.read(opened.store.rows(history.seq))
+        save_snapshot(opened.run_dir, history, sync=opened.sync)
+
+    def _run(self, seconds: float) -> Run:
+        counts = self._counts()
+        return Run(
+            self.opened.run_id, self.about.workflow, self._record_at_end,
+            lambda record: Names([n.name for n in self.graph.nodes], record.expansion),
+            self._read_value, self._result,
+            state=self.machine.run_state, why="", cause=self._cause(), counts=counts,
+            seconds=seconds, signal=self._signal,
+        )
+
+    def _record_at_end(self) -> RunRecord:
+        if self.opened.run_dir is None:
+            return self._load_record()
+        return self.opened.history.record
+
+    def _counts(self) -> dict[str, int]:
+        m = self.machine
+        states = bytearray(m.state[:self.graph.size])
+        spread = [k for k in range(self.graph.size) if m.base[k] >= 0]
+        for k in spread:
+            states[k] = 255
+        parts = [states, *(m.state[m.base[k]:m.base[k] + m.count[k]] for k in spread)]
+        return {s.name: n for s in TaskState if (n := sum(p.count(s) for p in parts))}
+
+    def _cause(self) -> BaseException | None:
+        failed = sorted(self.machine.failed)
+        return self.runner.exceptions.get(failed[0]) if failed else None
+
+    def _read_value(self, tid: int) -> Any:
+        value = self.values.slots[tid]
+        if value is NO_VALUE:
+            value = self._record_at_end().values[tid]
+        if type(value) is BlobRef:
+            from engine.worker.codec import decode
+
+            return decode(self._read_blob(value))
+        return self.values.live(tid) if self.opened.run_dir is None else from_stored(value) \
+            if tid >= len(self.values.slots) else self.values.live(tid)
+
+    def _result(self) -> Any:
+        if self.graph.result is not None or self.about.form == "function":
+            return self.values.resolve(self.graph.result)
+        return {n.name: self.values.of_node(n.index, self.values.live)
+                for n in self.graph.leaves()}
+
+    def raise_what_stopped_it(self) -> None:
+        """Raise what the caller must know of beyond the run's state."""
+        import signal as signals
+
+        if self.runner.broken is not None:
+            raise self.runner.broken
+        if self._signal == signals.SIGINT and self.machine.run_state is RunState.INTERRUPTED:
+            raise KeyboardInterrupt
+
+    # == listeners =====================================================================================
+
+    def _tell_start(self) -> None:
+        self.notices.tell(RunStarted(
+            self.opened.run_id, now(), self.about.workflow, RunState.RUNNING,
+            tasks=self.graph.size, resumed=self.opened.resumed,
+        ))
+
+    def _tell_end(self, run: Run) -> None:
+        failed = sorted(self.machine.failed)
+        error = self.values.errors.get(failed[0], ("", None))[1] if failed else None
+        self.notices.tell(RunEnded(
+            self.opened.run_id, now(), self.about.workflow, run.state, seconds=run.seconds,
+            error=error, counts=run.counts,
+        ))
+
+
+def _nothing() -> None:
+    """No user code runs on this thread that a signal could interrupt."""
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= size:
+            n = int(seconds // size)
+            return f"{n} {unit}{'s' if n != 1 else ''} ago"
+    return "a moment ago"
+
+
+def _reporter(request: Request, settings: Settings) -> Reporter:
+    if request.reporter is not None:
+        return request.reporter()
+    from engine.telemetry.console import PlainConsole, SilentConsole
+
+    return SilentConsole() if settings.output == "silent" else PlainConsole()

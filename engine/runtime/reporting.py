@@ -1,0 +1,50 @@
+"""What a run tells those who show it. The engine draws nothing; a reporter may.
+
+A run always has one reporter: plain lines unless the command line brings another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.core.events import Change
+
+if TYPE_CHECKING:
+    from engine.core.machine import Machine
+    from engine.runtime.names import Names
+    from engine.runtime.run import Run
+
+
+@dataclass(slots=True)
+class Live:
+    """A run that has begun, as a reporter may read it (never write)."""
+
+    run_id: str
+    workflow: str
+    machine: Machine
+    names: Names
+    groups: Sequence[str]
+    """The name of each node."""
+    resumed: str = ""
+    """One line about what is carried on; empty for a new run."""
+
+
+class Reporter(Protocol):
+    """Shows a run. Called from the bus's thread, except `begin` and `end` (the caller's)."""
+
+    def begin(self, live: Live) -> None:
+        """The run starts."""
+
+    def changes(self, batch: Sequence[Change]) -> None:
+        """Recorded changes, in order."""
+
+    def say(self, text: str) -> None:
+        """One line of news that is no change: a full disk, a worker that died."""
+
+    def plan(self, plan: Any) -> None:
+        """What a resume will do, before it does it."""
+
+    def end(self, run: Run) -> None:
+        """The run ended."""

@@ -1,0 +1,72 @@
+"""What the command line wants of the next `.run()`, wherever in the user's code that is.
+
+A flow file may call `.run()` in its body (the block form) or leave that to the command.
+Either way the request reaches it through this one variable, so that both take the flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine.runtime.options import RunOptions
+
+if TYPE_CHECKING:
+    from engine.runtime.reporting import Reporter
+    from engine.runtime.run import Run
+
+Command = Literal["run", "resume", "retry", "rerun"]
+
+
+@dataclass(slots=True)
+class Request:
+    """One wish of the command line, met by the first run that starts."""
+
+    command: Command = "run"
+    run_id: str | None = None
+    """The run to carry on; None: the last one of this workflow and parameters, or a new one."""
+    tasks: tuple[str, ...] = ()
+    """What to retry or rerun, by name; empty for retry: all that failed."""
+    workflow: str | None = None
+    """Run only the workflow of that name; a block of another name is passed over."""
+    options: RunOptions = field(default_factory=RunOptions)
+    dry_run: bool = False
+    force: bool = False
+    """End a live owner on this machine first."""
+    reporter: Callable[[], Reporter] | None = None
+    """Makes what shows the run; None: plain lines."""
+    taken: bool = False
+    """True once a run has met it."""
+    run: Run | None = None
+    """The run that met it."""
+    plan: Any = None
+    """With `dry_run`: the plan, once it is made."""
+
+
+class PlanMade(BaseException):
+    """Ends a dry run once the plan is there; nothing was run."""
+
+
+_REQUEST: ContextVar[Request | None] = ContextVar("flowforge_request", default=None)
+
+
+@contextmanager
+def requested(request: Request) -> Iterator[Request]:
+    """Have the first run that starts inside meet `request`."""
+    token = _REQUEST.set(request)
+    try:
+        yield request
+    finally:
+        _REQUEST.reset(token)
+
+
+def take_request() -> Request:
+    """The request that the run starting now has to meet; an empty one if there is none."""
+    request = _REQUEST.get()
+    if request is None or request.taken:
+        return Request()
+    request.taken = True
+    return request

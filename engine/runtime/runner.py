@@ -1,0 +1,379 @@
+"""The runner: owns the machine behind one lock, and keeps the order of things.
+
+Rule 1: take outcomes in, step the machine, record what changed, and only then hand out
+        work that depends on it. All four happen in `exchange`, in one hold of the lock.
+Rule 2: nothing of the user's runs under the lock: no function, key, listener or decoding.
+Rule 3: whoever comes with news steps for all: outcomes posted by others are in the inbox
+        and share the commit (natural group commit).
+Rule 4: if the disk is full, nothing is handed out until what happened is recorded; if it
+        fails otherwise, the runner stops and claims nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from engine.core.dag import Graph
+from engine.core.events import (
+    Attempt,
+    Change,
+    Expand,
+    Expanded,
+    Failed,
+    Reset,
+    Stop,
+    Succeeded,
+)
+from engine.core.machine import INFINITE, Machine
+from engine.core.states import SUCCESS
+from engine.errors import StorageError, StorageFull
+from engine.executors.base import Executor
+from engine.runtime.bus import Bus
+from engine.runtime.journal import pack_changes
+from engine.runtime.carryover import Carryover
+from engine.runtime.values import Arguments, Values
+from engine.state.store import Store
+from engine.worker.clock import now
+from engine.worker.codec import BlobRef, Encoded
+from engine.worker.context import RunScope
+from engine.worker.failures import describe
+
+#: Seconds of work in a batch: hides the cost of a step, and is soon over.
+BATCH_SECONDS = 0.002
+#: A batch is at least this many commits long, so that a commit is at most a fifth of it.
+COMMITS_PER_BATCH = 5
+#: Longest batch on a disk that is slow to sync.
+LONGEST_BATCH = 0.25
+#: Results larger than this many bytes go to a blob of their own.
+BLOB_BYTES = 256 * 1024
+#: Live exceptions kept: each holds its frames alive, and one is enough to raise.
+KEPT_EXCEPTIONS = 100
+#: Seconds between tries while the disk is full.
+FULL_DISK_WAIT = 0.5
+#: Seconds between the ticker's looks while attempts are being dispatched, and when idle.
+TICK, IDLE_TICK = 0.008, 0.1
+#: A tick that comes this much too late means that the whole process was stopped (seconds).
+SUSPENDED = 2.0
+#: An attempt that runs this long is announced as running before it ends (seconds).
+WORTH_ANNOUNCING = 0.01
+
+
+class Runner:
+    """Runs one frozen graph to its end. Implements the executors' `Hub`."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        machine: Machine,
+        values: Values,
+        store: Store,
+        executors: Mapping[str, Executor],
+        scope: RunScope,
+        *,
+        carryover: Carryover,
+        put_blob: Callable[[bytes], BlobRef],
+        say: Callable[[str], None],
+    ) -> None:
+        self.graph = graph
+        self.machine = machine
+        self.values = values
+        self.run = scope
+        self.executors = executors
+        self.bus = Bus(say)
+        self.store = store
+        self.done = threading.Event()
+        self.broken: StorageError | None = None
+        """Why the runner had to stop without having recorded everything; None if it did not."""
+        self._carryover = carryover
+        self._put_blob = put_blob
+        self._say = say
+        self._lock = threading.Lock()
+        self._work = {lane: threading.Condition(self._lock) for lane in executors}
+        self._idle = dict.fromkeys(executors, 0)
+        self._room = threading.Condition(self._lock)
+        self._inbox: deque[list[Attempt]] = deque()
+        self._unsaved: list[tuple[bytes, list[Change]]] = []
+        self._full = False
+        self._closing = False
+        self.exceptions: dict[int, BaseException] = {}
+        """The live exceptions of task runs that failed in this session, for `raise … from`."""
+        self._announced: set[int] = set()
+        self._wake = threading.Event()
+
+    # == the executors' side ===================================================================
+
+    def exchange(self, lane: str, finished: list[Attempt]) -> list[Attempt] | None:
+        """Hand in outcomes; returns the next batch, or None when it is time to end."""
+        if finished:
+            self._keep_large(finished)
+        condition = self._work[lane]
+        while True:
+            with self._lock:
+                self._step(finished)
+                finished = []
+                batch = self._take(lane)
+                self._record()
+                asks = self._asks()
+                if not asks:
+                    if batch or self._closing:
+                        self._wake_idle()
+                        return None if self._closing and not batch else batch
+                    self._idle[lane] += 1
+                    condition.wait()
+                    self._idle[lane] -= 1
+                    continue
+                self._wake_idle()
+            self._do(asks)
+            if batch:
+                return batch
+
+    def post(self, finished: list[Attempt]) -> None:
+        """Hand in outcomes; the ticker, or the next worker with news, takes them in."""
+        self._keep_large(finished)
+        self._inbox.append(finished)
+        self._wake.set()
+
+    def arguments(self, attempt: Attempt) -> Arguments:
+        return self.values.arguments(attempt)
+
+    def stored_arguments(self, attempt: Attempt) -> Arguments:
+        return self.values.arguments(attempt, self.values.stored)
+
+    def note(self, text: str) -> None:
+        self._say(text)
+
+    def _keep_large(self, finished: list[Attempt]) -> None:
+        for a in finished:
+            if a.status is SUCCESS and type(a.payload) is Encoded and len(a.payload) > BLOB_BYTES:
+                try:
+                    ref = self._put_blob(a.payload)
+                except StorageFull:
+                    continue  # the journal takes it, once there is room
+                a.payload = ref
+                if type(a.value) is Encoded:
+                    a.value = ref
+
+    # == one step, under the lock ================================================================
+
+    def _step(self, finished: list[Attempt]) -> None:
+        machine, inbox = self.machine, self._inbox
+        while inbox:
+            finished = finished + inbox.popleft()
+        if finished and not self._closing:
+            slots = self.values.slots
+            in_hand = machine.in_hand
+            for a in finished:
+                if a.status is SUCCESS and in_hand.get(a.tid) is a:
+                    slots[a.tid] = a.value
+            machine.finish(finished, now())
+
+    def _take(self, lane: str) -> list[Attempt]:
+        queue = self.machine.queues.get(lane)
+        if not queue or self._closing:
+            return []
+        executor = self.executors[lane]
+        if lane == "async":
+            flying = len(executor.in_hand())
+            return self.machine.take(lane, now(), INFINITE, max(1, executor.workers - flying))
+        seconds = max(BATCH_SECONDS, COMMITS_PER_BATCH * self.store.commit_seconds)
+        share = -(-queue.count // executor.workers)
+        return self.machine.take(lane, now(), min(seconds, LONGEST_BATCH), share)
+
+    def _record(self) -> None:
+        """Put what changed on disk; returns once it is there, or the runner is closing."""
+        machine = self.machine
+        if machine.changes:
+            changes, machine.changes = machine.changes, []
+            self._apply(changes)
+            self._unsaved.append((pack_changes(changes), changes))
+        while self._unsaved and self.broken is None:
+            data, changes = self._unsaved[0]
+            try:
+                self.store.append(data, self._meta(changes))
+            except StorageFull as error:
+                self._wait_for_room(error)
+                continue
+            except StorageError as error:
+                self._break(error)
+                return
+            self._unsaved.pop(0)
+            self.bus.publish(changes)
+        if self._full:
+            self._full = False
+            self._say("there is room on the disk again; the run goes on")
+        if machine.over and not self._closing:
+            self._close()
+
+    def _apply(self, changes: list[Change]) -> None:
+        """Keep the values in step with the machine."""
+        values = self.values
+        for change in changes:
+            kind = type(change)
+            if kind is Succeeded:
+                continue
+            if kind is Failed:
+                a = change.attempt  # type: ignore[union-attr]
+                values.errors[a.tid] = (str(a.reason), a.error)
+                if a.exception is not None and len(self.exceptions) < KEPT_EXCEPTIONS:
+                    self.exceptions[a.tid] = a.exception
+            elif kind is Expanded:
+                values.grow(change.base + change.count)  # type: ignore[union-attr]
+                for new, old in change.carried:  # type: ignore[union-attr]
+                    values.slots[new] = values.slots[old]
+            elif kind is Reset:
+                for tid in change.tids:  # type: ignore[union-attr]
+                    values.forget(tid)
+                values.recount()
+        if self.machine.ended:
+            for k in self.machine.ended:
+                values.ended(k)
+            self.machine.ended.clear()
+
+    def _meta(self, changes: list[Change]) -> dict[str, str] | None:
+        """What `flowforge runs` shows without reading the journal; only when the run moves."""
+        if any(type(c).__name__ == "RunMoved" for c in changes):
+            return {"state": str(self.machine.run_state), "updated": repr(now())}
+        return None
+
+    def _wait_for_room(self, error: StorageFull) -> None:
+        if not self._full:
+            self._full = True
+            self._say(f"the disk is full; results are held in memory and nothing new starts: "
+                      f"{error}")
+        self._room.wait(FULL_DISK_WAIT)
+
+    def _break(self, error: StorageError) -> None:
+        self.broken = error
+        self._close()
+
+    def _close(self) -> None:
+        self._closing = True
+        for condition in self._work.values():
+            condition.notify_all()
+        self.done.set()
+
+    def _wake_idle(self) -> None:
+        for lane, idle in self._idle.items():
+            if idle:
+                queue = self.machine.queues.get(lane)
+                if self._closing:
+                    self._work[lane].notify_all()
+                elif queue:
+                    self._work[lane].notify(min(idle, queue.count))
+
+    # == what the machine asks for, outside the lock ================================================
+
+    def _asks(self) -> list[Expand | Stop]:
+        if not self.machine.asks:
+            return []
+        asks, self.machine.asks = self.machine.asks, []
+        return asks
+
+    def _do(self, asks: list[Expand | Stop]) -> None:
+        while asks:
+            for ask in asks:
+                if isinstance(ask, Stop):
+                    a = ask.attempt
+                    self.executors[self.machine.lanes[a.node.index]].stop(a, "cancel")
+                else:
+                    self._expand(ask.node)
+            with self._lock:
+                self._record()
+                asks = self._asks()
+                self._wake_idle()
+
+    def _expand(self, k: int) -> None:
+        try:
+            count, keys, marks = self.values.expansion(k)
+        except BaseException as error:
+            info = describe(error)
+            with self._lock:
+                self.machine.expansion_failed(k, info, now())
+            return
+        with self._lock:
+            carried = self._carryover.match(k, count, keys, marks)
+            self.machine.expand(k, count, now(), keys, marks, carried)
+
+    # == people's side ================================================================================
+
+    def command(self, act: Callable[[Machine, float], Any]) -> Any:
+        """Do something to the machine under the lock, record it, and see it through."""
+        with self._lock:
+            result = act(self.machine, now())
+            self._record()
+            asks = self._asks()
+            self._wake_idle()
+        self._do(asks)
+        return result
+
+    def abandon(self) -> None:
+        """Stop at once, whatever is in hand: it is interrupted, and runs again on resume."""
+        with self._lock:
+            self.machine.interrupt_now(now())
+            self._record()
+            self._close()
+
+    def start(self, workers: Mapping[str, int], grace: float) -> None:
+        """Queue what can run and start the executors."""
+        self.command(lambda machine, at: machine.start(at))
+        if not self._closing:
+            for lane, executor in self.executors.items():
+                executor.start(self, workers[lane], grace)
+        threading.Thread(target=self._tick_on, name="flowforge-ticker", daemon=True).start()
+
+    # == time =========================================================================================
+
+    def _tick_on(self) -> None:
+        """The ticker: timeouts, due retries, announcements, and what slow tasks hold up."""
+        quiet = 0
+        while not self.done.is_set():
+            busy = self._tick()
+            quiet = 0 if busy else quiet + 1
+            pause = TICK if quiet < 60 else IDLE_TICK
+            due = self.machine.next_due
+            if due is not None:
+                pause = min(pause, max(0.0005, due - now()))
+            before = now()
+            self._wake.wait(pause)
+            self._wake.clear()
+            slept = now() - before - pause
+            if slept > SUSPENDED:
+                self._slept(slept)
+
+    def _tick(self) -> bool:
+        at = now()
+        running = []
+        for executor in self.executors.values():
+            held = executor.in_hand()
+            running += held
+            for a in held:
+                if a.timeout is not None and a.start and at - a.start > a.timeout:
+                    executor.stop(a, "timeout")
+            executor.rebalance()
+        fresh = [a for a in running
+                 if id(a) not in self._announced and a.start and at - a.start > WORTH_ANNOUNCING]
+        due = self.machine.next_due
+        if not (fresh or self._inbox or (due is not None and due <= at) or self._full):
+            return bool(self.machine.in_hand) and len(running) != len(self._announced)
+        self._announced = {id(a) for a in running if a.start and at - a.start > WORTH_ANNOUNCING}
+        with self._lock:
+            self._step([])
+            self.machine.tick(at)
+            fresh = [a for a in fresh if self.machine.in_hand.get(a.tid) is a and a.status is None]
+            if fresh:
+                self.machine.announce(fresh)
+            self._record()
+            asks = self._asks()
+            self._wake_idle()
+        self._do(asks)
+        return True
+
+    def _slept(self, seconds: float) -> None:
+        """The machine was suspended: no attempt is to time out for that."""
+        for executor in self.executors.values():
+            for a in executor.in_hand():
+                if a.timeout is not None:
+                    a.timeout += seconds
