@@ -1,0 +1,97 @@
+"""The tables of `run.db`, and how a connection to it is opened.
+
+Rule 1: `SCHEMA[n]` takes a database from version n to n + 1. Entries are never changed once
+        released, so an older run is migrated by running what it lacks, in one transaction.
+Rule 2: a newer version is refused, before anything is read.
+Rule 3: only SQLite opens `run.db`: closing any other descriptor of it would drop the locks
+        that this process holds on it (POSIX locks belong to the process).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from engine.errors import NewerSchema, StorageError
+
+#: "FLOW": tells our databases from others.
+APPLICATION_ID: Final = 0x464C4F57
+
+SCHEMA: Final = (
+    (
+        "CREATE TABLE journal (seq INTEGER PRIMARY KEY, crc INTEGER NOT NULL, data BLOB NOT NULL)",
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL)",
+        f"PRAGMA application_id = {APPLICATION_ID}",
+    ),
+)
+VERSION: Final = len(SCHEMA)
+
+#: Seconds that a statement waits for another process's transaction.
+BUSY_SECONDS: Final = 10.0
+#: Pages of the write-ahead log at which a commit copies it into the database: 16 MB, so that
+#: the milliseconds this takes come rarely.
+CHECKPOINT_PAGES: Final = 4000
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection in autocommit mode; `mode` is ro, rw or rwc. Raises sqlite3.Error."""
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def connect_writer(path: Path, durability: str, *, new: bool = False) -> sqlite3.Connection:
+    """The one writing connection. Raises sqlite3.Error, StorageError."""
+    connection = connect(path, "rwc" if new else "rw")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        level = "FULL" if durability == "full" else "NORMAL"
+        connection.execute(f"PRAGMA synchronous = {level}")
+        # macOS: an ordinary fsync leaves the data in the drive's cache.
+        connection.execute(f"PRAGMA fullfsync = {1 if durability == 'full' else 0}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        # The log never holds leftovers of an earlier round, so a whole frame with a wrong
+        # checksum is damage and not history (see `wal_check.py`).
+        connection.execute("PRAGMA journal_size_limit = 0")
+        migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version. Raises NewerSchema, StorageError if it is no database of ours."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise NewerSchema(
+            f"{path} was written by a newer FlowForge (format {version}, this one knows "
+            f"{VERSION}); upgrade with: pip install -U flowforge"
+        )
+    if version and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise StorageError(f"{path} is not a FlowForge run; move it away")
+    return version
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the tables up to date, all or nothing."""
+    version = check_version(connection, path)
+    if version == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for step in SCHEMA[version:]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
