@@ -21,7 +21,8 @@ class Signature:
     """The parameters of a task's function, prepared for checking calls."""
 
     __slots__ = (
-        "any_name", "keywords", "least", "most", "positional", "required", "resources", "text",
+        "any_name", "least", "most", "needed", "place", "positional", "required", "resources",
+        "text",
     )
 
     def __init__(self, fn: Callable[..., Any], *, skip_self: bool = False) -> None:
@@ -38,8 +39,11 @@ class Signature:
     def _open(self) -> None:
         self.text = "(...)"
         self.positional: tuple[str, ...] = ()
-        self.keywords: frozenset[str] = frozenset()
+        self.place: dict[str, float] = {}
+        """Parameters that can be given by name → their position."""
         self.required: tuple[str, ...] = ()
+        self.needed: tuple[tuple[str, float], ...] = ()
+        """The required ones with their position; infinite where only the name will do."""
         self.resources: dict[str, ResourceDef] = {}
         """Parameters whose default is a resource."""
         self.any_name = True
@@ -49,9 +53,14 @@ class Signature:
     def _read(self, parameters: list[inspect.Parameter]) -> None:
         kinds = {p.kind for p in parameters}
         self.positional = tuple(p.name for p in parameters if p.kind in _POSITIONAL)
-        self.keywords = frozenset(p.name for p in parameters if p.kind in _KEYWORD)
+        self.place = {
+            p.name: i if p.kind in _POSITIONAL else float("inf")
+            for i, p in enumerate(parameters) if p.kind in _KEYWORD
+        }
         named = [p for p in parameters if p.kind in (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)]
         self.required = tuple(p.name for p in named if p.default is p.empty)
+        order = {name: i for i, name in enumerate(self.positional)}
+        self.needed = tuple((n, order.get(n, float("inf"))) for n in self.required)
         self.resources = {p.name: p.default for p in named if isinstance(p.default, ResourceDef)}
         self.any_name = inspect.Parameter.VAR_KEYWORD in kinds
         rest = inspect.Parameter.VAR_POSITIONAL in kinds
@@ -64,14 +73,22 @@ class Signature:
         """True if a call with `count` positional arguments and these keywords is complete."""
         if not names:
             return self.least <= count <= self.most
-        return not self.complaint(count, names)
+        place = self.place
+        for name in names:
+            if place.get(name, -1) < count:
+                return not self.complaint(count, names)
+        for name, position in self.needed:
+            if position >= count and name not in names:
+                return False
+        return count <= self.most
 
     def complaint(self, count: int, names: Collection[str]) -> str:
         """What is wrong with such a call; empty if nothing is."""
         taken = set(self.positional[:count])
-        twice = [n for n in names if n in taken and n in self.keywords]
-        strange = [n for n in names if n not in self.keywords]
-        missing = [n for n in self.required if n not in taken and n not in names]
+        twice = [n for n in names if n in taken and n in self.place]
+        strange = [n for n in names if n not in self.place]
+        given = taken | {n for n in names if n in self.place}
+        missing = [n for n in self.required if n not in given]
         if count > self.most:
             return f"takes {len(self.positional)} positional arguments and was given {count}"
         if twice:
@@ -84,8 +101,8 @@ class Signature:
 
     def check(self, name: str, count: int, names: Collection[str]) -> None:
         """Raise DefinitionError if a call of task `name` does not fit."""
-        complaint = self.complaint(count, names)
-        if complaint:
+        if not self.fits(count, names):
+            complaint = self.complaint(count, names)
             raise DefinitionError(f"task {name!r} {complaint}; it is {name}{self.text}")
 
 
