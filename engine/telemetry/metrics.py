@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.core.events import Attempt, Change, Failed, Moved, Reset, Started, Succeeded
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Tasks listed in a summary, the costliest first. A loop may declare any number.
 _MOST_LISTED = 500
-
-_spec_of = attrgetter("node.spec")
 
 
 class TaskFigures:
@@ -109,9 +106,11 @@ class Metrics:
         attempts = change.attempts
         if not attempts:
             return
-        for spec, group in groupby(attempts, _spec_of):
+        by_spec: defaultdict[TaskSpec, list[float]] = defaultdict(list)
+        for a in attempts:
+            by_spec[a.node.spec].append(a.end - a.start)
+        for spec, seconds in by_spec.items():
             figures = self._figures(spec)
-            seconds = [a.end - a.start for a in group]
             figures.durations.add(seconds)
             used = sum(seconds)
             figures.used += used

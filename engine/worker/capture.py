@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from engine.worker import inherit
-from engine.worker.context import HERE, TASK_LOGGER
+from engine.worker.context import TASK_LOGGER
 from engine.worker.fds import FdCapture, redirect_fds
 from engine.worker.lines import cut
-from engine.worker.router import LEVEL, Router, drain
+from engine.worker.router import LEVEL, Router, attempt_here, drain
 from engine.worker.secrets import mask
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class _TaskHandler(logging.Handler):
     """On the logger of `current().log`: every record is the attempt's, console or not."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        attempt = HERE.get()
+        attempt = attempt_here()
         if attempt is not None:
             _keep_record(self, record, attempt)
 
@@ -89,7 +89,7 @@ class _LogCapture:
         self, original: Callable[[Any, logging.LogRecord], None]
     ) -> Callable[[Any, logging.LogRecord], None]:
         def emit(handler: Any, record: logging.LogRecord) -> None:
-            attempt = HERE.get()
+            attempt = attempt_here()
             if attempt is None or not self._active or id(handler.stream) not in self._console:
                 original(handler, record)
             elif record.name != TASK_LOGGER:  # those are kept already, by their own handler

@@ -5,11 +5,14 @@ Rule 2: a line is handed on whole: `print("a", 1)` writes four pieces, and what 
         `RunScope.write` costs more than putting them together here.
 Rule 3: a piece without a newline is handed on when the stream is flushed, when it has grown,
         when its attempt is handed in, or after a fifth of a second; never lost.
+Rule 4: a process that a task forks writes to the real streams: locks and threads behind
+        `RunScope.write` did not come along.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -36,6 +39,14 @@ _MOST_TAILS = 1_000
 #: stream → attempt → the one piece held of it, in a list of its own so that identity tells.
 _held: dict[str, dict[Attempt, list[str]]] = {stream: {} for stream in LEVEL}
 
+_forked = False
+"""True in a process that was forked from the one which loaded this."""
+
+
+def attempt_here() -> Attempt | None:
+    """The attempt that output belongs to; None: the process's own streams are right for it."""
+    return None if _forked else HERE.get()
+
 
 class Router:
     """Stands in for `sys.stdout` or `sys.stderr`: inside an attempt the text is the attempt's."""
@@ -49,7 +60,7 @@ class Router:
 
     def write(self, text: str) -> int:
         attempt = HERE.get()
-        if attempt is None:
+        if attempt is None or _forked:
             return len(text) if self.target is None else self.target.write(text)
         if type(text) is not str and not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
@@ -74,7 +85,7 @@ class Router:
             self.write(line)
 
     def flush(self) -> None:
-        attempt = HERE.get()
+        attempt = attempt_here()
         if attempt is not None:
             drain(attempt)
         elif self.target is not None:
@@ -82,7 +93,7 @@ class Router:
 
     def isatty(self) -> bool:
         """False inside an attempt: a log wants neither colours nor progress bars."""
-        return HERE.get() is None and self.target is not None and self.target.isatty()
+        return attempt_here() is None and self.target is not None and self.target.isatty()
 
     def close(self) -> None:
         """Closes nothing: the stream belongs to the process, not to the task."""
@@ -99,7 +110,7 @@ class _BytesRouter:
         self._tails: dict[Attempt, bytes] = {}
 
     def write(self, data: Any) -> int:
-        attempt = HERE.get()
+        attempt = attempt_here()
         if attempt is None:
             target = self._router.target
             return len(data) if target is None else target.buffer.write(data)
@@ -171,3 +182,14 @@ class _Drainer:
 
 
 _drainer = _Drainer()
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+    for held in _held.values():
+        held.clear()  # the parent hands these on
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -5,6 +5,7 @@ import functools
 import inspect
 import io
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 
@@ -294,6 +296,35 @@ def test_installing_is_counted(console: io.StringIO) -> None:
     capture.uninstall()
     assert isinstance(sys.stdout, capture.Router)
     assert capture.real("out") is console
+
+
+FORKS = """
+import logging, os, sys
+from engine.worker import capture
+from tests.worker.doubles import Recorder, inside, make_attempt
+run = Recorder()
+with capture.captured(), inside(make_attempt(run, 1)):
+    print("parent ", end="")
+    if not os.fork():
+        print("child")
+        logging.warning("child's log")
+        sys.stdout.buffer.write(b"bytes\\n")
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+    print("only")
+assert run.text(1) == "parent only\\n", run.written
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_uses_the_real_streams() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS], capture_output=True, text=True, cwd=root, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (0, "child\nbytes\n"), done.stderr
+    assert done.stderr == "WARNING:root:child's log\n"
 
 
 # -- logging ------------------------------------------------------------------------------------
