@@ -115,11 +115,11 @@ def is_user_file(filename: str) -> bool:
 
 
 def _is_engines(thing: Any) -> bool:
-    owner = thing if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None)
-    name = owner.__name__ if isinstance(owner, types.ModuleType) else owner
-    if not isinstance(name, str):
-        name = type(thing).__module__
-    return name.partition(".")[0] == _ENGINE or type(thing).__module__.startswith(f"{_ENGINE}.")
+    made_of = type(thing).__module__
+    if made_of.startswith(f"{_ENGINE}."):
+        return True
+    name = _peek(thing, "__name__" if issubclass(type(thing), types.ModuleType) else "__module__")
+    return (name if isinstance(name, str) else made_of).partition(".")[0] == _ENGINE
 
 
 def bare(thing: Any) -> Any:
@@ -128,9 +128,9 @@ def bare(thing: Any) -> Any:
         if isinstance(thing, type):
             return thing
         # Looked up on the object itself: a handle or mock would invent any attribute.
-        own = getattr(thing, "__dict__", None) or {}
+        own = _peek(thing, "__dict__") or {}
         spec = own.get("spec") if own else _slot(thing, "spec")
-        inner = spec.code if isinstance(spec, TaskSpec) else getattr(thing, "__wrapped__", None)
+        inner = spec.code if isinstance(spec, TaskSpec) else _peek(thing, "__wrapped__")
         if inner is None and _is_engines(thing) and not callable_code(thing):
             inner = _slot(thing, "fn")
         if inner is None or inner is thing:
@@ -145,7 +145,19 @@ def callable_code(thing: Any) -> types.CodeType | None:
 
 
 def _slot(thing: Any, name: str) -> Any:
-    return getattr(thing, name, None) if _is_engines(type(thing)) else None
+    return _peek(thing, name) if _is_engines(type(thing)) else None
+
+
+def _peek(thing: Any, name: str, default: Any = None) -> Any:
+    """An attribute of something of the user's, whose `__getattr__` may raise anything."""
+    try:
+        return getattr(thing, name, default)
+    except Exception:
+        return default
+
+
+def _file_of(module: types.ModuleType) -> str:
+    return str(_peek(module, "__file__") or "")
 
 
 # -- facts, once per piece of code -----------------------------------------------------------
@@ -311,20 +323,25 @@ class _Walk:
     def _follow(self, chain: tuple[str, ...], scope: _Scope) -> None:
         thing, used = scope.get(chain[0]), 1
         label = self._label(scope.module, chain[0])
-        while isinstance(thing, types.ModuleType) and used < len(chain):
-            if not self._is_users(thing.__file__ or ""):
+        while issubclass(type(thing), types.ModuleType) and used < len(chain):
+            if not self._is_users(_file_of(thing)):
                 return
             label = self._label(vars(thing), chain[used])
-            thing, used = getattr(thing, chain[used], _NOTHING), used + 1
-        if thing is not _NOTHING:
+            thing, used = _peek(thing, chain[used], _NOTHING), used + 1
+        if thing is _NOTHING:
+            return
+        try:
             self._depend(label, thing)
+        except Exception:
+            # A proxy for something that is not there yet: by its type.
+            self.parts[f"value {label}"] = digest(code_name(type(thing))).hex()
 
     def _label(self, module: dict[str, Any], name: str) -> str:
         return name if module is self.home else f"{_module_name(module)}.{name}"
 
     def _depend(self, label: str, thing: Any) -> None:
         if isinstance(thing, types.ModuleType):
-            self._module(thing.__name__, thing.__file__ or "")
+            self._module(thing.__name__, _file_of(thing))
             return
         thing = bare(thing)
         if isinstance(thing, (types.FunctionType, type)):
