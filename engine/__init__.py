@@ -32,8 +32,12 @@ if TYPE_CHECKING:
     from engine.dsl.tasks import task as task
     from engine.dsl.workflows import Workflow as Workflow
     from engine.dsl.workflows import workflow as workflow
+    from engine.errors import DefinitionError as DefinitionError
     from engine.errors import FlowForgeError as FlowForgeError
+    from engine.errors import RunFailed as RunFailed
     from engine.errors import Skip as Skip
+    from engine.runtime.run import Run as Run
+    from engine.worker.context import Context as Context
     from engine.worker.context import current as current
     from engine.worker.resources import resource as resource
     from engine.worker.secrets import Secret as Secret
@@ -56,8 +60,9 @@ _MODULES = {
     "engine.dsl.shells": ("shell",),
     "engine.dsl.tasks": ("TaskFunction", "task"),
     "engine.dsl.workflows": ("Workflow", "workflow"),
-    "engine.errors": ("FlowForgeError", "Skip"),
-    "engine.worker.context": ("current",),
+    "engine.errors": ("DefinitionError", "FlowForgeError", "RunFailed", "Skip"),
+    "engine.runtime.run": ("Run",),
+    "engine.worker.context": ("Context", "current"),
     "engine.worker.resources": ("resource",),
     "engine.worker.secrets": ("Secret",),
     "engine.worker.shell": ("ShellError", "ShellResult"),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, NoReturn
 
+from engine.core.handles import Handle
 from engine.core.retry import RetryPolicy
 from engine.core.rules import RULES
 from engine.core.tasks import TaskOptions
@@ -144,6 +145,15 @@ def _rule(option: str, value: Any) -> str:
 
 def _interrupt(option: str, value: Any) -> str:
     return one_of(option, value, ("retry", "fail"))
+
+
+def condition(option: str, value: Any) -> Any:
+    """What decides whether the task runs: a result to come, or True or False."""
+    if value is None or value is True:
+        return None
+    if value is not False and type(value) is not Handle:
+        wrong(option, value, "the result of a task (call it), or True or False")
+    return value
 
 
 def _jitter(option: str, value: Any) -> float:

@@ -18,6 +18,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from engine.core.handles import handles_in
 from engine.dsl.suggest import nearest
 from engine.errors import ParameterError
+from engine.worker.signatures import raw_annotations, signature_of
 
 
 def bind(
@@ -27,7 +28,7 @@ def bind(
 
     Raises ParameterError.
     """
-    signature = inspect.signature(fn)
+    signature = signature_of(fn)
     try:
         bound = signature.bind(*args, **given)
     except TypeError as error:
@@ -80,7 +81,7 @@ def type_hints(fn: Callable[..., Any]) -> dict[str, Any]:
 def _one_by_one(fn: Callable[..., Any]) -> dict[str, Any]:
     closure = inspect.getclosurevars(fn).nonlocals if inspect.isfunction(fn) else {}
     found: dict[str, Any] = {}
-    for name, hint in getattr(fn, "__annotations__", {}).items():
+    for name, hint in raw_annotations(fn).items():
         try:
             scope = {**getattr(fn, "__globals__", {}), **closure}
             found[name] = eval(hint, scope) if isinstance(hint, str) else hint
@@ -182,7 +183,7 @@ def from_text(fn: Callable[..., Any], name: str, given: Mapping[str, str]) -> di
     A list is written as JSON or with commas; a dict as JSON. A parameter without annotation
     takes the type of its default. Raises ParameterError.
     """
-    signature = inspect.signature(fn)
+    signature = signature_of(fn)
     hints = type_hints(fn)
     values: dict[str, Any] = {}
     for parameter, written in given.items():

@@ -10,7 +10,7 @@ from typing import Any
 from engine.core.handles import PLAIN, Handle, handles_in
 from engine.core.tasks import TaskSpec
 from engine.dsl.building import active
-from engine.dsl.options import check_names, seconds, task_options, text
+from engine.dsl.options import check_names, condition, seconds, task_options, text
 from engine.dsl.tasks import TaskFunction
 from engine.errors import DefinitionError, HandleError
 from engine.worker.shell import ShellCommand
@@ -48,7 +48,7 @@ def shell(
         source=_written(command),
         named="name" in given,
     )
-    when = given.get("when")
+    when = condition("when", given.get("when"))
     refs = handles_in((command, kwargs, when))
     return builder.dag.add(
         spec, (command,), kwargs, refs, group=builder.group, when=when,

@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.errors import DefinitionError
 from engine.worker.resources import ResourceDef
+from engine.worker.signatures import signature_of
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -27,7 +28,7 @@ class Signature:
 
     def __init__(self, fn: Callable[..., Any], *, skip_self: bool = False) -> None:
         try:
-            signature = inspect.signature(fn)
+            signature = signature_of(fn)
         except (ValueError, TypeError):
             # Some builtins do not tell: let every call through, Python checks it in the task.
             self._open()

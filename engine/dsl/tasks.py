@@ -18,7 +18,7 @@ from engine.core.handles import PLAIN, Handle, flatten, handles_in
 from engine.core.tasks import TaskSpec
 from engine.dsl.building import BUILDER, Builder, active
 from engine.dsl.mapping import Partial
-from engine.dsl.options import check_names, task_options, text
+from engine.dsl.options import check_names, condition, task_options, text
 from engine.dsl.signature import Signature
 from engine.errors import DefinitionError, HandleError
 from engine.worker.class_tasks import ClassTask
@@ -47,7 +47,7 @@ class TaskFunction(Generic[P]):
         """The task that brought the name."""
         if derived_from is not None and given.get("name") == derived_from.given.get("name"):
             self.namer = derived_from.namer
-        self.when = given.get("when")
+        self.when = condition("when", given.get("when"))
         self.signature: Signature = derived_from.signature if derived_from else _signature(code)
         self.spec = _spec(code, given, self.signature)
         self._least, self._most = self._fast_range()

@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, overload
 
 from engine.errors import DefinitionError
+from engine.worker.signatures import signature_of
 
 Scope = Literal["task", "worker"]
 _numbers = itertools.count(1)
@@ -74,7 +75,7 @@ class ResourceDef:
 
 def _needs(fn: Callable[..., Any]) -> dict[str, ResourceDef]:
     try:
-        parameters = inspect.signature(fn).parameters.values()
+        parameters = signature_of(fn).parameters.values()
     except (ValueError, TypeError):
         return {}
     return {p.name: p.default for p in parameters if isinstance(p.default, ResourceDef)}

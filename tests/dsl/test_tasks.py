@@ -7,7 +7,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from engine import quote, resource, task, workflow
+from engine import quote, resource, shell, task, workflow
 from engine.core.handles import Handle
 from engine.errors import DefinitionError, DuplicateNameError, HandleError
 
@@ -295,6 +295,20 @@ def test_when_is_an_edge() -> None:
     dag = built(body)
     assert [list(n.upstream) for n in dag.nodes] == [[], [0], [0]]
     assert dag.nodes[1].when.node is dag.nodes[0]
+
+
+def test_when_is_a_result_or_a_truth_value() -> None:
+    def body() -> None:
+        one.options(when=True)()
+        one.options(when=False)()
+        shell("true", when=False)
+
+    assert [n.when for n in built(body).nodes] == [None, False, False]
+    for wrong in (one, 3, "yes"):
+        with pytest.raises(DefinitionError, match="when="):
+            one.options(when=wrong)
+        with pytest.raises(DefinitionError, match="when="):
+            built(lambda: shell("true", when=wrong))
 
 
 # -- workers --------------------------------------------------------------------------------
