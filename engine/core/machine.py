@@ -262,14 +262,14 @@ class Machine:
             k = start if start < size else node_of[start - size]
             node = nodes[k]
             if self._solo[k] or self.paused_nodes:
+                if self._park(node, start, stop):
+                    continue
                 if out and self._solo[k]:
                     queue.push(priority, start, stop, front=True)
                     break
                 if stop - start > 1 and self._solo[k]:
                     queue.push(priority, start + 1, stop, front=True)
                     stop = start + 1
-                if self._park(node, start, stop):
-                    continue
             cost = self.cost[self._slot[k]]
             if cost <= 0:
                 fits = share if cost == 0 or seconds == INFINITE else 1
@@ -397,15 +397,7 @@ class Machine:
             self._group_ended(k)
 
     def _group_ended(self, k: int) -> None:
-        bad = self._bad.get(k)
-        state = SUCCESS
-        if bad:
-            state = next(
-                (s for s, column in ((FAILED, 1), (UPSTREAM_FAILED, 2), (CANCELLED, 4))
-                 if bad[column]),
-                SKIPPED if bad[3] == self.count[k] else SUCCESS,
-            )
-        self.state[k] = state
+        state = self.state[k] = self._group_state(k)
         self._moved.setdefault((state, -1, ""), []).append(k)
         self._node_ended(k, state)
 
@@ -898,6 +890,7 @@ class Machine:
             self.changes.append(RunMoved(RunState.RUNNING, why, now))
         self._judge_all(around)
         self._work_off()
+        self._check_over(now)
 
     def _apply_reset(self, tids: list[int], bump: list[int], why: str) -> None:
         self.changes.append(Reset(tids, bump, why))
@@ -937,12 +930,10 @@ class Machine:
         for k in nodes:
             if self.base[k] >= 0:
                 self._count_items(k)
-                if self.open_items[k] and IS_TERMINAL[state[k]]:
-                    state[k] = RUNNING
-                elif not self.open_items[k]:
-                    state[k] = self._group_state(k)
-                elif state[k] == PENDING:
-                    state[k] = RUNNING
+                now_is = RUNNING if self.open_items[k] else self._group_state(k)
+                if state[k] != now_is:
+                    state[k] = now_is
+                    self._moved.setdefault((now_is, -1, ""), []).append(k)
         for k in nodes:
             node = graph.nodes[k]
             sources = node.mapped.sources if node.mapped is not None else ()
@@ -1031,6 +1022,7 @@ class Machine:
 
     def _end_run(self, state: RunState, why: str, now: float) -> None:
         self._flush_fresh()
+        self.paused = False
         self.run_state = state
         self.changes.append(RunMoved(state, why, now))
 

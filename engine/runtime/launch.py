@@ -35,7 +35,7 @@ from engine.runtime.options import RunOptions
 from engine.runtime.outline import Outline
 from engine.runtime.plan import Plan, make_plan
 from engine.runtime.recovery import lost_results
-from engine.runtime.reporting import Live, Reporter
+from engine.runtime.reporting import Live, Reporter, Silent
 from engine.runtime.request import PlanMade, Request, take_request
 from engine.runtime.run import Run
 from engine.runtime.runner import Runner
@@ -303,7 +303,8 @@ class Launch:
         capture.install()
         stack.callback(capture.uninstall)
         stack.callback(self.scope.close)
-        self.runner.bus.subscribe(self.reporter.changes)
+        if not isinstance(self.reporter, Silent):
+            self.runner.bus.subscribe(self.reporter.changes)
         if self.notices.wants_tasks():
             self.runner.bus.subscribe(self.notices.changes)
         stack.callback(self.runner.bus.close)
@@ -433,6 +434,8 @@ def _ago(seconds: float) -> str:
 def _reporter(request: Request, settings: Settings) -> Reporter:
     if request.reporter is not None:
         return request.reporter()
-    from engine.telemetry.console import PlainConsole, SilentConsole
+    if settings.output == "silent":
+        return Silent()
+    from engine.telemetry.console import PlainConsole
 
-    return SilentConsole() if settings.output == "silent" else PlainConsole()
+    return PlainConsole()

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.states import RunState
-from engine.errors import RunError, UnserialisableError
+from engine.errors import RunError, RunNotFound, UnserialisableError
 from engine.runtime.history import History, load_history
 from engine.runtime.settings import Settings
 from engine.state.blobs import Blobs
-from engine.state.home import Home
-from engine.state.ownership import Ownership
+from engine.state.home import Home, new_run_id
+from engine.state.ownership import Ownership, take_over
 from engine.state.sqlite_store import SqliteStore
 from engine.state.store import MemoryStore, Store
 from engine.worker.clock import now
@@ -85,8 +85,6 @@ class Opened:
 def open_run(about: About, settings: Settings, run_id: str | None, *, force: bool) -> Opened:
     """Find or make the run and take it over. Raises RunOwned, RunNotFound, StorageError."""
     if settings.durability == "none":
-        from engine.state.home import new_run_id
-
         return Opened(new_run_id(), MemoryStore(), History())
     home = Home(settings.home)
     identity = about.identity()
@@ -103,19 +101,20 @@ def open_run(about: About, settings: Settings, run_id: str | None, *, force: boo
 
 def _unfinished(home: Home, run_id: str) -> bool:
     try:
-        state = home.meta(run_id).get("state", "")
-    except Exception:
-        return home.run_dir(run_id).exists()  # damaged: opening it says how, and salvages
-    return state in {str(s) for s in UNFINISHED}
+        entry = home.entry(run_id)
+    except RunNotFound:
+        return False
+    if entry.problem:
+        return (entry.path / "run.db").exists()  # damaged: opening it says how, and salvages
+    return entry.meta.get("state", "") in {str(s) for s in UNFINISHED}
 
 
 def _begin(home: Home, about: About, identity: str, settings: Settings) -> Opened:
     run_id = home.new_run_id()
     run_dir = home.run_dir(run_id)
-    run_dir.mkdir(mode=0o700)
     socket = home.socket_path(run_id)
     ownership = Ownership.acquire(run_dir, socket=str(socket))
-    store = SqliteStore.create(run_dir / "run.db", settings.durability)
+    store = SqliteStore.create(run_dir / "run.db", settings.durability, ownership.epoch)
     opened = Opened(run_id, store, History(), Blobs(run_dir / "blobs"), run_dir, ownership,
                     socket, sync=settings.durability == "full")
     home.set_last_run(identity, run_id)
@@ -125,14 +124,11 @@ def _begin(home: Home, about: About, identity: str, settings: Settings) -> Opene
 def _carry_on(home: Home, run_id: str, settings: Settings, *, force: bool) -> Opened:
     run_dir = home.run_dir(run_id)
     socket = home.socket_path(run_id)
-    if force:
-        from engine.state.ownership import take_over
-
-        take_over(run_dir)
-    ownership = Ownership.acquire(run_dir, socket=str(socket))
+    ownership = take_over(run_dir, force=force, grace=settings.grace, socket=str(socket))
     try:
         store = SqliteStore.open(run_dir / "run.db", settings.durability, ownership.epoch)
         history = load_history(run_dir, store.rows)
+        store.skip_to(history.seq)
     except BaseException:
         ownership.release()
         raise

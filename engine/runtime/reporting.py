@@ -48,3 +48,22 @@ class Reporter(Protocol):
 
     def end(self, run: Run) -> None:
         """The run ended."""
+
+
+class Silent:
+    """A reporter that shows nothing: for tests, benchmarks, and `output="silent"`."""
+
+    def begin(self, live: Live) -> None:
+        """See `Reporter`."""
+
+    def changes(self, batch: Sequence[Change]) -> None:
+        """See `Reporter`."""
+
+    def say(self, text: str) -> None:
+        """See `Reporter`."""
+
+    def plan(self, plan: Any) -> None:
+        """See `Reporter`."""
+
+    def end(self, run: Run) -> None:
+        """See `Reporter`."""

@@ -42,6 +42,12 @@ class RunEntry:
     """Why it cannot be read; empty if it can."""
 
 
+def new_run_id() -> str:
+    """An id that sorts by time (UTC); unique within a second but for one case in a million."""
+    tail = "".join(secrets.choice(_LETTERS) for _ in range(4))
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{tail}"
+
+
 class Home:
     """A state directory."""
 
@@ -64,8 +70,7 @@ class Home:
     def new_run_id(self) -> str:
         """A fresh id, sortable by time (UTC); its directory is made. Raises StorageError."""
         while True:
-            tail = "".join(secrets.choice(_LETTERS) for _ in range(4))
-            run_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{tail}"
+            run_id = new_run_id()
             try:
                 (self.runs_path / run_id).mkdir(mode=0o700)
             except FileExistsError:

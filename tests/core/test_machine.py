@@ -1,0 +1,427 @@
+"""The machine, driven by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.core.dag import Dag
+from engine.core.states import FailureReason, RunState, TaskState
+from tests.core.driver import Driver
+from tests.core.graphs import add, chain_graph
+
+
+def diamond(**options):
+    dag = Dag("diamond")
+    a = add(dag, "a")
+    b = add(dag, "b", a, **options)
+    c = add(dag, "c", a)
+    add(dag, "d", b, c)
+    return dag.freeze()
+
+
+def test_a_graph_runs_in_order_to_success():
+    d = Driver(diamond()).start()
+    order = []
+    while not d.m.over:
+        for a in d.take(seconds=0.001, share=1):
+            order.append(a.node.name)
+            d.end(a)
+    assert order == ["a", "b", "c", "d"]
+    assert d.m.run_state is RunState.SUCCESS
+
+
+def test_nothing_is_handed_out_before_what_it_needs_succeeded():
+    d = Driver(diamond()).start()
+    (a,) = d.take()
+    assert d.take() == []
+    d.end(a)
+    assert sorted(x.node.name for x in [*d.take(), *d.take()]) == ["b", "c"]
+    assert d.take() == []
+
+
+def test_failure_blocks_what_is_below_and_leaves_the_rest_alone():
+    d = Driver(diamond()).start().run(fails={"b"})
+    assert d.states() == {"a": "SUCCESS", "b": "FAILED", "c": "SUCCESS", "d": "UPSTREAM_FAILED"}
+    assert d.m.run_state is RunState.FAILED
+
+
+def test_skip_hands_on_skip():
+    d = Driver(diamond()).start().run(skips={"b"})
+    assert d.state("d") is TaskState.SKIPPED
+    assert d.m.run_state is RunState.SUCCESS
+
+
+def test_failure_that_a_tolerant_task_expects_is_handled():
+    dag = Dag("handled")
+    bad = add(dag, "bad")
+    add(dag, "mend", bad, trigger_rule="all_done")
+    d = Driver(dag.freeze()).start().run(fails={"bad"})
+    assert d.state("mend") is TaskState.SUCCESS
+    assert d.m.run_state is RunState.SUCCESS
+
+
+def test_always_runs_at_once_and_handles_nothing():
+    dag = Dag("always")
+    bad = add(dag, "bad")
+    add(dag, "note", bad, trigger_rule="always")
+    d = Driver(dag.freeze()).start()
+    assert {a.node.name for a in [*d.take(), *d.take()]} == {"bad", "note"}
+    for a in list(d.hands):
+        d.end(a, "fail" if a.node.name == "bad" else "ok")
+    assert d.m.run_state is RunState.FAILED
+
+
+def test_one_success_starts_before_the_rest_has_ended():
+    dag = Dag("eager")
+    a, b = add(dag, "a"), add(dag, "b")
+    add(dag, "first", a, b, trigger_rule="one_success")
+    d = Driver(dag.freeze()).start()
+    x, y = [*d.take(), *d.take()]
+    d.end(x)
+    assert [t.node.name for t in d.take()] == ["first"]
+    d.end(y)
+
+
+def test_retries_come_after_their_delay_and_then_fail():
+    dag = Dag("retry")
+    add(dag, "t", retries=2, delay=5.0)
+    d = Driver(dag.freeze()).start()
+    for number in (1, 2):
+        (a,) = d.take()
+        assert a.number == number
+        d.end(a, "fail")
+        assert d.state("t") is TaskState.UP_FOR_RETRY
+        assert d.take() == []
+        assert d.m.next_due == pytest.approx(d.now + 5.0)
+        d.now += 5.0
+        d.m.tick(d.now)
+    (a,) = d.take()
+    d.end(a, "fail")
+    assert d.state("t") is TaskState.FAILED
+    assert a.number == 3
+
+
+def test_first_crash_is_free_and_the_second_in_a_row_fails():
+    dag = Dag("poison")
+    add(dag, "t", retries=5)
+    d = Driver(dag.freeze()).start()
+    (a,) = d.take()
+    d.end(a, "fail", FailureReason.CRASHED)
+    d.m.tick(d.now)
+    (a,) = d.take()
+    d.end(a, "fail", FailureReason.CRASHED)
+    assert d.state("t") is TaskState.FAILED
+    assert d.record().failures == {}
+
+
+def test_given_back_attempts_are_not_tries():
+    d = Driver(chain_graph(1)).start()
+    (a,) = d.take()
+    d.end(a, "back")
+    (b,) = d.take()
+    assert b is not a and b.number == 1
+
+
+def test_late_outcome_of_an_attempt_given_up_is_dropped():
+    dag = Dag("late")
+    add(dag, "t", retries=1)
+    d = Driver(dag.freeze()).start()
+    (first,) = d.take()
+    d.end(first, "fail", FailureReason.TIMEOUT)
+    d.m.tick(d.now)
+    (second,) = d.take()
+    first.succeed("late", "late")
+    d.m.finish([first], d.now)
+    assert d.state("t") is TaskState.RUNNING
+    d.end(second)
+    assert d.state("t") is TaskState.SUCCESS
+
+
+def test_limits_hold_back_and_let_go():
+    dag = Dag("limits")
+    for i in range(4):
+        add(dag, f"g{i}", limits={"gpu": 1})
+    d = Driver(dag.freeze(), limits={"gpu": 2}).start()
+    got = [*d.take(), *d.take(), *d.take()]
+    assert len(got) == 2
+    waiting = next(n for n in ("g0", "g1", "g2", "g3") if d.state(n) is TaskState.QUEUED)
+    assert d.m.waits_for(d.id(waiting)) == "limit gpu"
+    d.end(got[0])
+    assert len(d.take()) == 1
+    d.run()
+    assert d.m.free == {"gpu": 2}
+
+
+def test_a_range_under_a_limit_goes_one_by_one():
+    dag = Dag("maplimit")
+    add(dag, "m", over=range(5), limits={"db": 1})
+    d = Driver(dag.freeze(), {"m": 5}, limits={"db": 2}).start()
+    assert len([*d.take(), *d.take(), *d.take(), *d.take()]) == 2
+    d.run()
+    assert d.m.run_state is RunState.SUCCESS
+
+
+def test_longest_path_goes_first_and_a_given_priority_before_it():
+    dag = Dag("prio")
+    add(dag, "lone")
+    add(dag, "urgent", priority=5)
+    head = add(dag, "head")
+    add(dag, "mid", head)
+    d = Driver(dag.freeze()).start()
+    order = [d.take(share=1)[0].node.name for _ in range(3)]
+    assert order == ["urgent", "head", "lone"]
+
+
+def test_map_runs_item_by_item_below_a_map():
+    dag = Dag("items")
+    f = add(dag, "f", over=range(3))
+    g = add(dag, "g", over=f)
+    add(dag, "all", g)
+    d = Driver(dag.freeze()).start()
+    first = d.take(share=1)[0]
+    rest = [d.take(share=1)[0] for _ in range(2)]
+    assert d.take() == []
+    d.end(first)
+    assert [d.name(a.tid) for a in d.take()] == ["g[0]"]
+    for a in rest:
+        d.end(a, "fail" if d.name(a.tid) == "f[1]" else "ok")
+    d.run()
+    assert d.state("g[1]") is TaskState.UPSTREAM_FAILED
+    assert d.state("g[2]") is TaskState.SUCCESS
+    assert d.state("all") is TaskState.UPSTREAM_FAILED
+
+
+def test_barrier_waits_for_all_items():
+    dag = Dag("barrier")
+    f = add(dag, "f", over=range(2))
+    add(dag, "g", over=f, barrier=True)
+    d = Driver(dag.freeze(), {"f": 2, "g": 2}).start()
+    a, b = d.take(share=1) + d.take(share=1)
+    d.end(a)
+    assert d.take() == []
+    d.end(b)
+    assert [d.name(x.tid)[0] for x in d.take()] == ["g"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000])
+def test_maps_of_any_size_end(size):
+    dag = Dag("sizes")
+    f = add(dag, "f", over=range(size))
+    add(dag, "sum", f)
+    d = Driver(dag.freeze(), {"f": size}).start()
+    while not d.m.over:
+        batch = d.m.take("thread", d.now, 1e9, 10_000) or pytest.fail("stuck")
+        for a in batch:
+            a.start = a.end = d.now
+            a.succeed(1, 1)
+        d.m.finish(batch, d.now)
+        d.settle()
+    assert d.m.run_state is RunState.SUCCESS
+    assert d.m.count[0] == size
+
+
+def test_cancel_of_a_task_blocks_with_cancelled():
+    d = Driver(diamond()).start()
+    d.m.cancel([d.id("b")], d.now)
+    d.settle().run()
+    assert d.states() == {"a": "SUCCESS", "b": "CANCELLED", "c": "SUCCESS", "d": "CANCELLED"}
+    assert d.m.run_state is RunState.CANCELLED
+
+
+def test_cancel_of_a_running_task_asks_and_waits():
+    d = Driver(diamond()).start()
+    (a,) = d.take()
+    d.m.cancel([d.id("a")], d.now)
+    d.settle()
+    assert d.stops == [a]
+    assert d.state("a") is TaskState.CANCELLING
+    d.end(a, "cancelled")
+    assert d.state("d") is TaskState.CANCELLED
+
+
+def test_cancel_of_the_run_ends_it_cancelled():
+    d = Driver(diamond()).start()
+    (a,) = d.take()
+    d.m.cancel_run(d.now)
+    d.settle()
+    assert not d.m.over
+    d.end(a, "cancelled")
+    assert d.m.run_state is RunState.CANCELLED
+
+
+def test_drain_leaves_the_run_to_be_resumed():
+    d = Driver(diamond()).start()
+    (a,) = d.take()
+    d.m.drain("signal", d.now, stop_running=True)
+    d.settle()
+    d.end(a, "cancelled")
+    assert d.m.run_state is RunState.INTERRUPTED
+    d = d.reopen().run()
+    assert d.m.run_state is RunState.SUCCESS
+
+
+def test_pause_stops_dispatch_and_unpause_goes_on():
+    d = Driver(diamond()).start()
+    assert d.m.pause(d.now)
+    assert d.take() == []
+    assert not d.m.pause(d.now)
+    assert d.m.unpause(d.now)
+    d.run()
+    assert d.m.run_state is RunState.SUCCESS
+
+
+def test_pause_of_one_task_lets_the_others_run():
+    d = Driver(diamond()).start()
+    d.m.pause_node(d.id("b"))
+    d.end(d.take()[0])
+    assert [a.node.name for a in d.take() + d.take()] == ["c"]
+    d.m.unpause_node(d.id("b"))
+    d.run()
+    assert d.m.run_state is RunState.SUCCESS
+
+
+def test_on_failure_stop_starts_nothing_more():
+    dag = Dag("stop")
+    add(dag, "bad", priority=9)
+    add(dag, "other")
+    d = Driver(dag.freeze(), on_failure="stop").start()
+    d.end(d.take(share=1)[0], "fail")
+    assert d.m.run_state is RunState.FAILED
+    assert d.state("other") is TaskState.QUEUED
+
+
+def test_retry_by_hand_runs_the_failure_and_what_it_blocked():
+    d = Driver(diamond()).start().run(fails={"b"})
+    assert d.m.retry([d.id("b")], d.now) == [d.id("b")]
+    d.settle().run()
+    assert set(d.states().values()) == {"SUCCESS"}
+    assert d.m.generation == {}
+    assert d.m.run_state is RunState.SUCCESS
+
+
+def test_retry_by_hand_runs_again_what_consumed_the_failure():
+    dag = Dag("consumed")
+    bad = add(dag, "bad")
+    mend = add(dag, "mend", bad, trigger_rule="all_done")
+    add(dag, "end", mend)
+    d = Driver(dag.freeze()).start().run(fails={"bad"})
+    d.m.retry([d.id("bad")], d.now)
+    d.settle()
+    assert d.states() == {"bad": "QUEUED", "mend": "PENDING", "end": "PENDING"}
+    d.run()
+    assert d.m.generation == {1: 2, 2: 2}
+
+
+def test_rerun_discards_a_success_and_everything_below():
+    d = Driver(diamond()).start().run()
+    d.m.rerun([d.id("b")], d.now)
+    d.settle()
+    assert d.states() == {"a": "SUCCESS", "b": "QUEUED", "c": "SUCCESS", "d": "PENDING"}
+    (a,) = d.take()
+    assert (a.generation, a.number) == (2, 1)
+    d.end(a).run()
+    assert d.m.run_state is RunState.SUCCESS
+
+
+def test_rerun_twice_is_one_generation_while_it_has_not_run():
+    d = Driver(diamond()).start().run()
+    d.m.rerun([d.id("b")], d.now)
+    d.m.rerun([d.id("b")], d.now)
+    d.settle()
+    assert d.m.generation[d.id("b")] == 2
+
+
+def test_rerun_above_a_running_task_stops_it_and_drops_its_outcome():
+    d = Driver(diamond()).start()
+    d.end(d.take()[0])
+    b, c = d.take(share=1) + d.take(share=1)
+    d.m.rerun([d.id("a")], d.now)
+    d.settle()
+    assert set(d.stops) == {b, c}
+    (a,) = d.take()
+    d.end(b)
+    assert d.state("b") is TaskState.PENDING
+    d.end(c, "cancelled")
+    d.end(a).run()
+    assert d.m.run_state is RunState.SUCCESS
+    assert d.record().counts()[TaskState.SUCCESS] == 4
+
+
+def test_rerun_of_a_producer_makes_the_items_anew():
+    dag = Dag("anew")
+    p = add(dag, "p")
+    f = add(dag, "f", over=p)
+    add(dag, "sum", f)
+    d = Driver(dag.freeze(), {"f": 2}).start().run()
+    d.sizes["f"] = 4
+    d.m.rerun([d.id("p")], d.now)
+    d.settle().run()
+    assert d.m.count[d.id("f")] == 4
+    assert d.record().counts()[TaskState.SUCCESS] == 6
+
+
+def test_retry_of_one_item_leaves_the_others():
+    dag = Dag("one")
+    f = add(dag, "f", over=range(3))
+    add(dag, "sum", f)
+    d = Driver(dag.freeze()).start().run(fails={"f[1]"})
+    assert d.state("f") is TaskState.FAILED
+    d.m.retry([d.id("f")], d.now)
+    d.settle()
+    assert [d.name(a.tid) for a in d.take()] == ["f[1]"]
+    d.end(d.hands[0]).run()
+    assert d.m.run_state is RunState.SUCCESS
+    assert d.state("f") is TaskState.SUCCESS
+
+
+def test_reopen_runs_only_what_is_missing():
+    dag = Dag("resume")
+    p = add(dag, "p")
+    f = add(dag, "f", over=p)
+    add(dag, "sum", f)
+    d = Driver(dag.freeze(), {"f": 5}).start()
+    d.end(d.take()[0])
+    batch = d.take(share=2)
+    for a in batch:
+        d.end(a)
+    d.reopen()
+    ran = []
+    while not d.m.over:
+        for a in d.take():
+            ran.append(d.name(a.tid))
+            d.end(a)
+    assert sorted(ran) == ["f[2]", "f[3]", "f[4]", "sum"] or len(batch) != 2
+    assert len(ran) == 6 - len(batch)
+
+
+def test_long_chain_that_fails_at_its_head_blocks_without_recursion():
+    d = Driver(chain_graph(100_000)).start()
+    d.end(d.take()[0], "fail")
+    assert d.m.run_state is RunState.FAILED
+    assert d.m.state.count(TaskState.UPSTREAM_FAILED) == 99_999
+
+
+def test_cycle_is_refused_with_its_path():
+    from engine.errors import CycleError
+
+    dag = Dag("ring")
+    a = add(dag, "a")
+    b = add(dag, "b", a)
+    c = add(dag, "c", b)
+    a.wait_for(c)
+    with pytest.raises(CycleError) as caught:
+        dag.freeze()
+    assert caught.value.path in (["a", "b", "c", "a"], ["b", "c", "a", "b"], ["c", "a", "b", "c"])
+
+
+def test_deadline_over_all_attempts_ends_the_retries():
+    dag = Dag("deadline")
+    add(dag, "t", retries=9, delay=4.0, deadline=6.0)
+    d = Driver(dag.freeze()).start()
+    d.end(d.take()[0], "fail")
+    d.now += 4.0
+    d.m.tick(d.now)
+    (a,) = d.take()
+    assert a.timeout == pytest.approx(1.0)
+    d.end(a, "fail")
+    assert d.state("t") is TaskState.FAILED
