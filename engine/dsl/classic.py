@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from engine.core.dag import Dag as Graph
 from engine.core.dag import Node
 from engine.core.handles import flatten
-from engine.core.notices import Notice
 from engine.dsl.building import Builder, building
 from engine.dsl.listeners import Bus, Handler, bus
 from engine.dsl.options import check_names, text
@@ -25,6 +24,7 @@ from engine.dsl.workflows import calling_file
 from engine.errors import DefinitionError, DuplicateNameError
 
 if TYPE_CHECKING:
+    from engine.core.notices import Notice
     from engine.runtime.run import Run
 
 

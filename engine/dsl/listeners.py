@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from engine.core.notices import Notice
 from engine.errors import DefinitionError
 
+if TYPE_CHECKING:
+    from engine.core.notices import Notice
+
 Handler = Callable[[Any], object]
-Registered = tuple[type[Notice], Handler]
-H = TypeVar("H", bound=Handler)
+Registered = tuple["type[Notice]", Handler]
 
 
 class Bus:
@@ -26,6 +27,8 @@ class Bus:
         is logged and harms nothing. Counts for runs that start from now on. Returns a
         function that ends the subscription. Raises DefinitionError.
         """
+        from engine.core.notices import Notice
+
         if not (isinstance(event, type) and issubclass(event, Notice)):
             raise DefinitionError(
                 f"{event!r} is not an event; listen for TaskFailed, TaskSucceeded, RunEnded, … "

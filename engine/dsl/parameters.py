@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import inspect
-import json
 import types
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
@@ -205,6 +204,8 @@ def _read(written: str, hint: Any) -> Any:
         return None
     lists = any(isinstance(k, type) and issubclass(k, _LISTS) for k in kinds)
     if written.lstrip()[:1] in ("[", "{") and (lists or any(map(_has_parts, kinds))):
+        import json
+
         try:
             return json.loads(written)
         except ValueError:

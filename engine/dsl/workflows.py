@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from engine.core.dag import Dag, Node
-from engine.core.notices import Notice
 from engine.dsl.building import Builder, active, building
 from engine.dsl.checks import check_declared, check_result
 from engine.dsl.listeners import Bus, Handler, bus
@@ -27,6 +26,7 @@ from engine.runtime.options import RunOptions
 from engine.worker.context import HERE
 
 if TYPE_CHECKING:
+    from engine.core.notices import Notice
     from engine.runtime.run import Run
 
 
