@@ -83,6 +83,7 @@ class SqliteStore(SqliteReader):
         self._seq = seq
         self._broken: StorageError | None = None
         self._back: SqliteReader | None = None
+        self._closed = False
         self._sync = WalSync(_wal(path), self._latch) if durability == "process" else None
 
     # -- opening -----------------------------------------------------------------------------
@@ -230,14 +231,33 @@ class SqliteStore(SqliteReader):
 
     def close(self) -> None:
         """As in `Store`."""
-        if self._back is not None:
-            self._back.close()
+        if self._closed:
+            return
+        self._closed = True
         if self._sync is not None:
             self._sync.close()
         if self._broken is None:
             self._broken = StorageBroken("the store is closed; open the run again to write to it")
             self._seal()
+            self._close_reader()
+            self._connection.close()
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Let go without touching the files.
+
+        The last connection to close copies the log into the database and deletes it. A
+        reader that closes after it keeps it from being the last, and may do neither.
+        """
+        with contextlib.suppress(StorageError):
+            list(self.read_back().rows(self._seq))
         self._connection.close()
+        self._close_reader()
+
+    def _close_reader(self) -> None:
+        if self._back is not None:
+            self._back.close()
 
     def _seal(self) -> None:
         """Write down that the journal is whole. Without it the next start looks more closely."""
