@@ -355,7 +355,7 @@ def test_a_truncated_log_is_read_as_far_as_it_goes(path):
     written(path, close=False)
     os.truncate(path.with_name("run.db-wal"), 32 + 100 * 4120 + 17)
     store = SqliteStore.open(path, "process", 2)
-    rows = [r for r in store.rows()]
+    rows = list(store.rows())
     assert 50 < len(rows) < 300
     assert all(r.data == ROWS[r.seq] for r in rows)
     store.close()
