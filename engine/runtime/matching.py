@@ -27,8 +27,10 @@ def match(old: Outline, new: Outline) -> list[int]:
     return _Matching(old, new).node_map
 
 
-def order_of(outline: Outline) -> list[int]:
+def order_of(outline: Outline) -> Sequence[int]:
     """Every node after all that it waits for."""
+    if _is_in_order(outline):
+        return range(outline.size)
     below = children_of(outline)
     waits = [outline.offsets[i + 1] - outline.offsets[i] for i in range(outline.size)]
     order = [i for i, count in enumerate(waits) if not count]
@@ -38,6 +40,17 @@ def order_of(outline: Outline) -> list[int]:
             if not waits[c]:
                 order.append(c)
     return order
+
+
+def _is_in_order(outline: Outline) -> bool:
+    """True if nodes wait only for nodes defined before them, as a workflow function's do."""
+    at = 0
+    for i, end in enumerate(outline.offsets[1:]):
+        while at < end:
+            if outline.upstream[at] >= i:
+                return False
+            at += 1
+    return True
 
 
 def children_of(outline: Outline) -> list[list[int]]:
@@ -57,10 +70,11 @@ class _Matching:
         self.old, self.new = old, new
         self.node_map = [NONE] * new.size
         self.taken = bytearray(old.size)
-        self._by(lambda o, i: None if o.auto[i] else (o.names[i], i in o.maps))
+        if not (all(old.auto) or all(new.auto)):
+            self._by(lambda o, i: None if o.auto[i] else (o.names[i], i in o.maps))
         self._exactly()
-        self._by(lambda o, i: (o.names[i], *_call(o, i), o.digest_of(i)))
-        self._by(lambda o, i: (*_call(o, i), o.digest_of(i)))
+        self._by(lambda o, i: (o.names[i], *_call(o, i), o.digests[i]))
+        self._by(lambda o, i: (*_call(o, i), o.digests[i]))
         self._by(_call)
 
     def _by(self, key: Callable[[Outline, int], Hashable]) -> None:
@@ -135,8 +149,8 @@ def _exact_key(
     """`above`: the old nodes that it waits for, in the order of the outline's columns."""
     needs = outline.needs[i]
     if needs == len(above):
-        return heads[i], outline.digest_of(i), tuple(above)
-    return heads[i], outline.digest_of(i), (*above[:needs], NONE, *sorted(above[needs:]))
+        return heads[i], outline.digests[i], tuple(above)
+    return heads[i], outline.digests[i], (*above[:needs], NONE, *sorted(above[needs:]))
 
 
 def _renamed(old: Outline, new: Outline) -> dict[str, str]:

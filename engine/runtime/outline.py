@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from engine.core.dag import Graph, MapInfo, Node
 from engine.core.handles import Handle, handles_in
 from engine.core.tasks import TaskSpec
 from engine.errors import StorageError
-from engine.state.canonical import DIGEST_SIZE, Canonical, code_name, digest, value_digest
+from engine.state.canonical import Canonical, code_name, digest, value_digest
 from engine.state.fingerprints import Fingerprinter
 
 #: Counts up when what is stored changes its meaning.
@@ -80,8 +80,8 @@ class Outline:
         """Per node: index into `specs`."""
         self.auto = bytearray()
         """Per node: 1 if its name was made from the task's, 0 if it was given."""
-        self.digests = bytearray()
-        """Per node: eight bytes that stand for its argument template."""
+        self.digests = array("Q")
+        """Per node: what stands for its argument template."""
         self.upstream = array("I")
         """All nodes' upstream indexes in a row: those it reads, then those it only waits for."""
         self.offsets = array("I", [0])
@@ -98,10 +98,6 @@ class Outline:
     def upstream_of(self, i: int) -> array[int]:
         """The nodes that node `i` waits for: those it reads, then the others in order of index."""
         return self.upstream[self.offsets[i]:self.offsets[i + 1]]
-
-    def digest_of(self, i: int) -> bytes:
-        """What stands for node `i`'s argument template."""
-        return bytes(self.digests[i * DIGEST_SIZE:(i + 1) * DIGEST_SIZE])
 
     def spec(self, i: int) -> SpecOutline:
         """The task that node `i` is a call of."""
@@ -127,7 +123,6 @@ class Outline:
             "groups": self.groups,
             "specs": [[*s[:-1], dict(s.parts)] for s in self.specs],
             "auto": bytes(self.auto),
-            "digests": bytes(self.digests),
             "maps": {i: [*map(list, m[:3]), *m[3:]] for i, m in self.maps.items()},
             **{column: _to_bytes(getattr(self, column)) for column in _ARRAYS},
         }
@@ -155,18 +150,16 @@ class Outline:
         self.groups = list(data["groups"])
         self.specs = [SpecOutline(*s) for s in data["specs"]]
         self.auto = bytearray(data["auto"])
-        self.digests = bytearray(data["digests"])
         for column in _ARRAYS:
-            setattr(self, column, _from_bytes(data[column]))
+            _from_bytes(getattr(self, column), data[column])
         self.maps = {
             int(i): MapOutline(tuple(over), tuple(sources), tuple(fixed), *rest)
             for i, (over, sources, fixed, *rest) in data["maps"].items()
         }
         n = len(self.names)
-        per_node = (self.spec_of, self.group_of, self.needs, self.auto)
+        per_node = (self.spec_of, self.group_of, self.needs, self.auto, self.digests)
         if any(len(column) != n for column in per_node) or (
-            len(self.offsets), len(self.digests), self.offsets[-1]
-        ) != (n + 1, n * DIGEST_SIZE, len(self.upstream)):
+            len(self.offsets), self.offsets[-1]) != (n + 1, len(self.upstream)):
             raise ValueError("columns of different lengths")
         limits = ((self.upstream, n), (self.spec_of, len(self.specs)),
                   (self.group_of, len(self.groups)))
@@ -174,7 +167,7 @@ class Outline:
             raise ValueError("an index out of range")
 
 
-_ARRAYS = ("group_of", "spec_of", "upstream", "offsets", "needs")
+_ARRAYS = ("group_of", "spec_of", "upstream", "offsets", "needs", "digests")
 
 
 def _to_bytes(column: array[int]) -> bytes:
@@ -184,12 +177,11 @@ def _to_bytes(column: array[int]) -> bytes:
     return column.tobytes()
 
 
-def _from_bytes(data: bytes) -> array[int]:
-    column = array("I")
+def _from_bytes(column: array[int], data: bytes) -> None:
+    del column[:]
     column.frombytes(data)
     if sys.byteorder == "big":
         column.byteswap()
-    return column
 
 
 class _Builder:
@@ -204,7 +196,7 @@ class _Builder:
         self._place: dict[int, int] = {}
         """Upstream node → its place among those that the node in hand reads."""
         self._canonical = Canonical(special=self._reference, code=self._code_mark)
-        self._only_handles: list[bytes] = []
+        self._only_handles: list[int] = []
         for node in graph.nodes:
             self._node(node)
 
@@ -218,9 +210,9 @@ class _Builder:
         o.auto.append(_is_auto(node))
         reads = self._edges(node)
         if node.mapped is None and node.when is None and self._is_only_handles(node, reads):
-            o.digests += self._handles_digest(reads)
+            o.digests.append(self._handles_digest(reads))
         else:
-            o.digests += self._template(node)
+            o.digests.append(self._template(node))
 
     def _group(self, group: str) -> int:
         self.outline.groups.append(group)
@@ -260,14 +252,14 @@ class _Builder:
             return False
         return all(type(a) is Handle and not a.path for a in node.args)
 
-    def _handles_digest(self, count: int) -> bytes:
+    def _handles_digest(self, count: int) -> int:
         known = self._only_handles
         while len(known) <= count:
             # Their places are 0, 1, 2, … whatever nodes they are.
-            known.append(digest(b"handles %d" % len(known)))
+            known.append(_number(digest(b"handles %d" % len(known))))
         return known[count]
 
-    def _template(self, node: Node) -> bytes:
+    def _template(self, node: Node) -> int:
         template: list[Any] = [list(node.args)]
         if node.kwargs:
             template.append(sorted(node.kwargs.items()))
@@ -275,7 +267,7 @@ class _Builder:
             template.append(["when", node.when])
         if node.mapped is not None:
             template.append(self._map(node, node.mapped))
-        return digest(self._canonical.bytes(template))
+        return _number(digest(self._canonical.bytes(template)))
 
     def _map(self, node: Node, info: MapInfo) -> Any:
         over: dict[int, None] = {}
@@ -317,6 +309,10 @@ class _Builder:
         return value_digest(sorted(parts.items()))
 
 
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "little")
+
+
 def _is_auto(node: Node) -> bool:
     name, group, stem = node.name, node.group, node.spec.name
     if name == stem:
@@ -333,11 +329,3 @@ def item_digests(values: Iterable[Any]) -> list[bytes]:
     """Eight bytes for each item of a map, to recognise it by when the map is expanded again."""
     canonical = Canonical().bytes
     return [digest(canonical(value)) for value in values]
-
-
-def literal_values(info: MapInfo) -> Sequence[Any] | None:
-    """The values of a map over a single sequence known at build time; None for any other map."""
-    values = list(info.over.values())
-    if len(values) != 1 or not isinstance(values[0], Sequence) or handles_in(values[0]):
-        return None
-    return values[0]

@@ -320,7 +320,7 @@ class _Changes:
             known = compare(dict(before.parts), dict(now.parts), now.name)
             self._spec_reasons[pair] = known
         reasons = known
-        if old.digest_of(j) != new.digest_of(i):
+        if old.digests[j] != new.digests[i]:
             reasons = [*reasons, "its arguments changed"]
         elif self._edges_differ(i, j):
             reasons = [*reasons, *self._edge_reasons(i, j)]
