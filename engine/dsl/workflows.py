@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from engine.runtime.run import Run
 
 
+#: What a block is called that was given no name.
+UNNAMED = "workflow"
+
+
 class Workflow:
     """Tasks and the dependencies between them, and the settings to run them with."""
 
@@ -180,7 +184,7 @@ class Workflow:
             raise DefinitionError(
                 f"workflow {self.name!r} is a block and cannot be called; run it with .run()"
             )
-        return _from_function(args[0], self.name, self.settings)
+        return _from_function(args[0], None if self.name == UNNAMED else self.name, self.settings)
 
     def run(self, *args: Any, **parameters: Any) -> Run:
         """Run it with these parameters, and return the `Run` when it ended.
@@ -241,7 +245,7 @@ def workflow(
     settings = run_options(options, "workflow")
     if named is not None and not isinstance(named, str):
         return _from_function(named, given, settings)
-    return Workflow(given or "workflow", None, settings, calling_file())
+    return Workflow(given or UNNAMED, None, settings, calling_file())
 
 
 def _from_function(fn: Any, name: str | None, settings: RunOptions) -> Workflow:
@@ -254,8 +258,8 @@ def _from_function(fn: Any, name: str | None, settings: RunOptions) -> Workflow:
             "async belongs into its tasks"
         )
     code = getattr(fn, "__code__", None)
-    default = name if name and name != "workflow" else getattr(fn, "__name__", "workflow")
-    return Workflow(name or default, fn, settings, _real(code.co_filename) if code else None)
+    name = name or str(getattr(fn, "__name__", UNNAMED))
+    return Workflow(name, fn, settings, _real(code.co_filename) if code else None)
 
 
 def calling_file() -> str | None:

@@ -201,6 +201,19 @@ def test_settings_reach_the_run_and_options_override_them(launched: Any) -> None
     assert second.options.limits == {"gpu": 2}
 
 
+def test_a_workflow_is_named_after_its_function_unless_told_otherwise() -> None:
+    assert workflow(lambda: 1, name="given").name == "given"
+    assert workflow(name="given")(lambda: 1).name == "given"
+
+    @workflow(workers=2)
+    def plain() -> None: ...
+
+    assert plain.name == "plain" and plain.settings.workers == 2
+    with workflow() as block:
+        double(1)
+    assert block.name == "workflow"
+
+
 def test_the_original_names_of_settings_are_accepted() -> None:
     flow = workflow("w", executor_type="process", max_workers=3)
     assert (flow.settings.executor, flow.settings.workers) == ("process", 3)
