@@ -41,6 +41,10 @@ MAX_SHARED: Final = 10_000
 UNCHECKED: Final = 4096
 
 
+#: Bytes of output after which a packer is not used again: it never gives its buffer back.
+KEPT_BUFFER: Final = 1 << 20
+
+
 class Tangled(Exception):
     """The value holds itself, or shares its parts so much that only pickle can carry it."""
 
@@ -93,8 +97,9 @@ class Packing:
             packed = msgpack.packb(
                 tree, default=self._default, strict_types=True, unicode_errors="surrogatepass"
             )
-        free.append(packer)
         assert packed is not None
+        if len(packed) <= KEPT_BUFFER:
+            free.append(packer)
         return packed
 
 

@@ -7,10 +7,7 @@ Rule 2: the key is made once, atomically, readable by its owner alone.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
-import secrets
 import stat
 import sys
 from pathlib import Path
@@ -31,11 +28,16 @@ def sign(data: bytes) -> bytes:
 
 def is_mine(signature: bytes, data: bytes) -> bool:
     """True if this user signed `data`. Raises StorageError if there is no usable key."""
-    return hmac.compare_digest(_digest(_key(), data), signature)
+    from hmac import compare_digest
+
+    return compare_digest(_digest(_key(), data), signature)
 
 
 def _digest(key: bytes, data: bytes) -> bytes:
-    return hmac.new(key, _PURPOSE + data, hashlib.sha256).digest()
+    # Imported here: most flows never pickle, and OpenSSL costs 5 ms to load.
+    from hmac import digest
+
+    return digest(key, _PURPOSE + data, "sha256")
 
 
 def key_path() -> Path:
@@ -92,6 +94,8 @@ def _check(path: Path, info: os.stat_result) -> None:
 
 
 def _create(path: Path) -> bytes:
+    import secrets
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
