@@ -144,6 +144,19 @@ def callable_code(thing: Any) -> types.CodeType | None:
     return thing.__code__ if isinstance(thing, types.FunctionType) else None
 
 
+def _users_state(thing: Any) -> Any:
+    """What the user keeps on an object; not what a base class of the engine's keeps there.
+
+    That is its options, and the graph that hangs on it: the names in that class's `__init__`.
+    """
+    state = _peek(thing, "__dict__")
+    if not isinstance(state, dict):
+        return thing
+    bases = [c for c in type(thing).__mro__ if c.__module__.startswith(f"{_ENGINE}.")]
+    ours = {n for c in bases for n in getattr(callable_code(c.__init__), "co_names", ())}
+    return {name: value for name, value in state.items() if name not in ours}
+
+
 def _slot(thing: Any, name: str) -> Any:
     return _peek(thing, name) if _is_engines(type(thing)) else None
 
@@ -261,7 +274,8 @@ class _Walk:
         code = bare(code)
         if isinstance(code, types.MethodType):
             self._set_home(code.__func__)
-            self._put_value("value self", code.__self__)
+            state = self.own_values.bytes(_users_state(code.__self__))
+            self._put("value self", digest(state).hex())
             code = code.__func__
         if isinstance(code, functools.partial):
             self._set_home(bare(code.func))

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from engine import task
+from engine import Task, task
 from engine.core.retry import RetryPolicy
 from engine.core.tasks import TaskOptions, TaskSpec
 from engine.state.fingerprints import Fingerprinter, compare, fingerprint, is_user_file
@@ -309,6 +309,23 @@ def test_a_task_made_by_the_decorator_counts_by_its_function() -> None:
         return x
 
     assert fingerprint(one.spec)["function"] == fingerprint(TaskSpec("two", two))["function"]
+
+
+def test_what_a_classic_task_keeps_on_itself_counts_but_not_its_options_and_edges() -> None:
+    class Fetch(Task):
+        def __init__(self, name: str, path: str, **options: Any) -> None:
+            super().__init__(name, **options)
+            self.path = path
+
+        def run(self) -> str:
+            return self.path
+
+    def of(made: Task) -> dict[str, str]:
+        return fingerprint(made.declared().spec)
+
+    plain = of(Fetch("f", "a.csv"))
+    assert plain == of(Fetch("f", "a.csv", retries=3).add_dependency(Fetch("g", "b")))
+    assert compare(plain, of(Fetch("f", "b.csv"))) == ["value self changed"]
 
 
 def test_recursion_and_rings_of_helpers_end(write: Write) -> None:
