@@ -153,7 +153,8 @@ def _users_state(thing: Any) -> Any:
     if not isinstance(state, dict):
         return thing
     bases = [c for c in type(thing).__mro__ if c.__module__.startswith(f"{_ENGINE}.")]
-    ours = {n for c in bases for n in getattr(callable_code(c.__init__), "co_names", ())}
+    makers = [callable_code(_peek(base, "__init__")) for base in bases]
+    ours = {name for code in makers if code is not None for name in code.co_names}
     return {name: value for name, value in state.items() if name not in ours}
 
 
