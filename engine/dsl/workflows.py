@@ -11,7 +11,6 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -74,7 +73,8 @@ class Workflow:
         screen, grace (seconds), until, only, on_code_change, output.
         Raises UnknownOptionError, DefinitionError.
         """
-        other = copy(self)
+        other = object.__new__(Workflow)  # copy() would go by __reduce__, and leave most behind
+        other.__dict__.update(self.__dict__)
         other.settings = run_options(options, f"workflow {self.name!r}", self.settings)
         return other
 

@@ -458,6 +458,22 @@ def test_listeners_reach_the_run(launched: Any) -> None:
     assert launched[1].handlers == [(TaskFailed, heard.append), (RunEnded, ended)]
 
 
+def test_options_keep_the_file_the_listeners_and_the_graph(launched: Any) -> None:
+    with workflow("block") as wf:
+        double(1)
+    wf.on(TaskFailed, print)
+    wf.options(workers=2).run()
+    wf.options(workers=3).on(RunEnded, print)
+    wf.run()
+    pipeline.options(workers=2).run()
+    first, second, third = launched
+    assert first.names() == second.names() == ["double"]
+    assert first.handlers == [(TaskFailed, print)]
+    assert second.handlers == [(TaskFailed, print), (RunEnded, print)]
+    assert {run.file for run in launched} == {str(Path(__file__).resolve())}
+    assert third.form == "function" and first.options.workers == 2
+
+
 def test_only_events_can_be_listened_for() -> None:
     from engine import errors
 
