@@ -22,20 +22,21 @@ from engine.core.states import FAILED, SUCCESS, RunState, TaskState
 from engine.errors import StorageError
 from engine.executors.base import Executor
 from engine.executors.local import SequentialExecutor
+from engine.runtime.asking import asked_for
+from engine.runtime.carryover import Before, Carryover
 from engine.runtime.commands import Commands
 from engine.runtime.control import ControlServer
 from engine.runtime.history import History, load_history, save_snapshot
 from engine.runtime.journal import pack_entries
 from engine.runtime.lanes import lanes_of, make_executors, worker_counts
-from engine.runtime.carryover import Before, Carryover
 from engine.runtime.names import Names
 from engine.runtime.notify import NoticeMaker, Registered
 from engine.runtime.opening import About, Opened, open_run, session_entry
-from engine.runtime.options import RunOptions
+from engine.runtime.options import RunOptions, lasting_flags
 from engine.runtime.outline import Outline
 from engine.runtime.plan import Plan, make_plan
 from engine.runtime.recovery import lost_results
-from engine.runtime.reporting import Live, Reporter, Silent
+from engine.runtime.reporting import Live, Reporter, Several, Silent
 from engine.runtime.request import PlanMade, Request, take_request
 from engine.runtime.run import Run
 from engine.runtime.runner import Runner
@@ -63,9 +64,12 @@ def execute(
     Raises DefinitionError before anything started; StorageError if the state could not be
     kept; KeyboardInterrupt once state is stored, if Ctrl-C ended it. A failed run returns.
     """
-    request = take_request()
+    request = take_request(name)
     settings = settle(options, request.options)
     graph = dag.freeze()
+    if request.command == "graph":
+        request.graph = graph
+        raise PlanMade
     check_limits(graph, settings.limits)
     lanes = lanes_of(graph, settings)
     outline = Outline.of(graph)
@@ -140,7 +144,10 @@ class Launch:
             history.outline, self.outline, history.record, self.settings.on_code_change
         )
         if self.request.dry_run:
-            self.request.plan = plan
+            request, record = self.request, self.opened.history.record
+            if request.tasks:
+                plan.asked = asked_for(history.outline, record, request.command, request.tasks)
+            request.plan = plan
             raise PlanMade
         return plan
 
@@ -170,6 +177,7 @@ class Launch:
             "workflow": about.workflow, "file": about.file, "form": about.form,
             "parameters": about.encoded(), "cwd": os.getcwd(),
             "executor": s.executor, "workers": s.workers, "durability": s.durability,
+            "flags": lasting_flags(self.request.options),
         }
 
     def _restore(self, record: RunRecord) -> Carryover:
@@ -270,7 +278,8 @@ class Launch:
         """Run to the end of the session; returns the run as it then is."""
         began = now()
         live = Live(self.opened.run_id, self.about.workflow, self.machine, self.names,
-                    [n.name for n in self.graph.nodes], self._resumed_line())
+                    [n.name for n in self.graph.nodes], self._resumed_line(),
+                    str(self.settings.home) if self.opened.run_dir is not None else None)
         self.reporter.begin(live)
         for note in self.opened.notes:
             self.reporter.say(note)
@@ -432,8 +441,14 @@ def _ago(seconds: float) -> str:
 
 
 def _reporter(request: Request, settings: Settings) -> Reporter:
+    from engine.telemetry.run_log import RunLog
+
+    return Several(_console(request, settings), RunLog())
+
+
+def _console(request: Request, settings: Settings) -> Reporter:
     if request.reporter is not None:
-        return request.reporter()
+        return request.reporter(settings.output)
     if settings.output == "silent":
         return Silent()
     from engine.telemetry.console import PlainConsole

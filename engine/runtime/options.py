@@ -47,3 +47,24 @@ class RunOptions:
             chain = (getattr(o, f.name) for o in (self, *others))
             merged[f.name] = next((v for v in chain if v is not None), None)
         return RunOptions(**merged)
+
+
+#: Flags that hold for a run as long as it lives: a resume of it needs no repeating of them.
+_LASTING = (
+    "executor", "workers", "limits", "durability", "on_failure", "grace", "until", "only",
+)
+
+
+def lasting_flags(flags: RunOptions) -> dict[str, Any]:
+    """The flags that a run is started with and a resume takes over, as plain data."""
+    found = {name: getattr(flags, name) for name in _LASTING}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items() if v is not None}
+
+
+def options_from(data: Mapping[str, Any]) -> RunOptions:
+    """The inverse of `lasting_flags`; what this version does not know is left out."""
+    options = RunOptions()
+    for name in _LASTING:
+        value = data.get(name)
+        setattr(options, name, tuple(value) if isinstance(value, list) else value)
+    return options

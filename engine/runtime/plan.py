@@ -12,7 +12,7 @@ Rule 4: linear in nodes and edges, and no recursion.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -85,6 +85,9 @@ class Plan:
         """Nodes whose old result no longer counts → why."""
         self.rematch: dict[int, str] = {}
         """Maps whose items are worked out again and matched with the old ones → why."""
+        self.asked: Mapping[int, str] | None = None
+        """Old ids that a command names, with what follows them → why. None: it names none, and
+        all that had not ended well runs again."""
 
     @property
     def same(self) -> bool:
@@ -215,9 +218,14 @@ class Plan:
 
     def _verdict(self, i: int, tid: int) -> tuple[Action, str]:
         """What becomes of a task run that nothing made stale."""
-        if tid in self.again:
-            return "run", self.again[tid]
         state = self._record.state_of(tid)
+        if self.asked is not None:
+            if tid in self.asked:
+                return "run", self.asked[tid]
+            if state in _FAILURES:
+                return "keep", f"{_WHY_RUN[state]}, and was not asked for"
+        elif tid in self.again:
+            return "run", self.again[tid]
         if state in _STANDS:
             return "keep", _WHY_KEEP[state]
         if state is TaskState.RUNNING and self.new.spec(i).on_interrupt == "fail":

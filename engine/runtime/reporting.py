@@ -5,7 +5,7 @@ A run always has one reporter: plain lines unless the command line brings anothe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +29,8 @@ class Live:
     """The name of each node."""
     resumed: str = ""
     """One line about what is carried on; empty for a new run."""
+    home: str | None = None
+    """The state directory; None if nothing is kept."""
 
 
 class Reporter(Protocol):
@@ -48,6 +50,43 @@ class Reporter(Protocol):
 
     def end(self, run: Run) -> None:
         """The run ended."""
+
+
+class Several:
+    """Reporters told one after the other. One that raises does not keep the news from the rest."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self._reporters = reporters
+
+    def begin(self, live: Live) -> None:
+        """See `Reporter`."""
+        self._tell(lambda r: r.begin(live))
+
+    def changes(self, batch: Sequence[Change]) -> None:
+        """See `Reporter`."""
+        self._tell(lambda r: r.changes(batch))
+
+    def say(self, text: str) -> None:
+        """See `Reporter`."""
+        self._tell(lambda r: r.say(text))
+
+    def plan(self, plan: Any) -> None:
+        """See `Reporter`."""
+        self._tell(lambda r: r.plan(plan))
+
+    def end(self, run: Run) -> None:
+        """See `Reporter`."""
+        self._tell(lambda r: r.end(run))
+
+    def _tell(self, news: Callable[[Reporter], None]) -> None:
+        failures: list[Exception] = []
+        for reporter in self._reporters:
+            try:
+                news(reporter)
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
 
 class Silent:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from engine.runtime.options import RunOptions
 
 if TYPE_CHECKING:
+    from engine.core.dag import Graph
     from engine.runtime.reporting import Reporter
     from engine.runtime.run import Run
 
-Command = Literal["run", "resume", "retry", "rerun"]
+Command = Literal["run", "resume", "retry", "rerun", "graph"]
 
 
 @dataclass(slots=True)
@@ -31,23 +32,25 @@ class Request:
     tasks: tuple[str, ...] = ()
     """What to retry or rerun, by name; empty for retry: all that failed."""
     workflow: str | None = None
-    """Run only the workflow of that name; a block of another name is passed over."""
+    """Meant for the workflow of that name alone; one of another name runs without it."""
     options: RunOptions = field(default_factory=RunOptions)
     dry_run: bool = False
     force: bool = False
     """End a live owner on this machine first."""
-    reporter: Callable[[], Reporter] | None = None
-    """Makes what shows the run; None: plain lines."""
+    reporter: Callable[[str], Reporter] | None = None
+    """Makes what shows the run, given the setting `output`; None: plain lines."""
     taken: bool = False
     """True once a run has met it."""
     run: Run | None = None
     """The run that met it."""
     plan: Any = None
     """With `dry_run`: the plan, once it is made."""
+    graph: Graph | None = None
+    """Of the command `graph`: the frozen graph, once it is there."""
 
 
 class PlanMade(BaseException):
-    """Ends a dry run once the plan is there; nothing was run."""
+    """Ends a dry run, or the command `graph`, once what it asks for is there; nothing was run."""
 
 
 _REQUEST: ContextVar[Request | None] = ContextVar("flowforge_request", default=None)
@@ -63,10 +66,15 @@ def requested(request: Request) -> Iterator[Request]:
         _REQUEST.reset(token)
 
 
-def take_request() -> Request:
-    """The request that the run starting now has to meet; an empty one if there is none."""
+def take_request(workflow: str | None = None) -> Request:
+    """The request that the run starting now has to meet; an empty one if there is none.
+
+    `workflow`: its name. A request for another one is left for that.
+    """
     request = _REQUEST.get()
     if request is None or request.taken:
+        return Request()
+    if request.workflow is not None and workflow not in (None, request.workflow):
         return Request()
     request.taken = True
     return request
