@@ -47,6 +47,7 @@ from engine.runtime.signals import Signals
 from engine.runtime.values import Values
 from engine.worker.clock import now
 from engine.worker.codec import ABSENT, BlobRef, from_stored
+from engine.worker.sendable import check_sendable
 
 
 def execute(
@@ -71,6 +72,7 @@ def execute(
         request.graph = graph
         raise PlanMade
     check_limits(graph, settings.limits)
+    check_sendable(graph.nodes, settings.executor)
     lanes = lanes_of(graph, settings)
     outline = Outline.of(graph)
     about = About(name, file, form, parameters)
