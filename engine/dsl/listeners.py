@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.errors import DefinitionError
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[[Any], object]
 Registered = tuple["type[Notice]", Handler]
+H = TypeVar("H", bound=Handler)
 
 
 class Bus:

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from engine.core.dag import Dag, Node
 from engine.dsl.building import Builder, active, building
 from engine.dsl.checks import check_declared, check_result
-from engine.dsl.listeners import Bus, Handler, bus
+from engine.dsl.listeners import Bus, H, Handler, bus
 from engine.dsl.parameters import bind, from_text
 from engine.dsl.run_options import run_options
 from engine.errors import DefinitionError, ParameterError
@@ -78,6 +78,10 @@ class Workflow:
         other.settings = run_options(options, f"workflow {self.name!r}", self.settings)
         return other
 
+    @overload
+    def on(self, event: type[Notice]) -> Callable[[H], H]: ...
+    @overload
+    def on(self, event: type[Notice], handler: H) -> H: ...
     def on(self, event: type[Notice], handler: Handler | None = None) -> Any:
         """Have `handler(notice)` called when this happens: `wf.on(TaskFailed, tell_me)`.
 
