@@ -238,7 +238,8 @@ class SequentialExecutor(ThreadExecutor):
 
     def drive(self) -> None:
         """Work in the calling thread until the run is over."""
-        self._loop(self._workers[0])
+        for worker in list(self._workers):  # none, if it was over before anything started
+            self._loop(worker)
 
     def interrupt_user_code(self) -> None:
         """From a signal handler on the driving thread: raise in the task that it interrupts."""

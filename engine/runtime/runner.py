@@ -117,15 +117,14 @@ class Runner:
                 batch = self._take(lane)
                 self._record()
                 asks = self._asks()
+                self._wake_idle()
                 if not asks:
                     if batch or self._closing:
-                        self._wake_idle()
-                        return None if self._closing and not batch else batch
+                        return batch or None
                     self._idle[lane] += 1
                     condition.wait()
                     self._idle[lane] -= 1
                     continue
-                self._wake_idle()
             self._do(asks)
             if batch:
                 return batch

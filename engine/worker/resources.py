@@ -11,9 +11,9 @@
 
 Rule 1: a resource is opened for an attempt, or once for a worker, and closed whatever
         happens: failure, timeout, cancellation.
-Rule 2: closing never changes what happened. A resource sees the task's exception (to roll
-        back, say) but cannot swallow it, and trouble in closing after a failure is a note
-        on that failure.
+Rule 2: closing never changes what happened. What follows a generator's yield runs after
+        success and failure alike; a context manager sees the task's exception (to roll
+        back, say) but cannot swallow it; trouble in closing after a failure is a note on it.
 Rule 3: a resource may use others as the defaults of its own parameters. One of worker
         scope cannot use one of task scope, which would be closed under its feet.
 """
@@ -81,10 +81,11 @@ def _needs(fn: Callable[..., Any]) -> dict[str, ResourceDef]:
     return {p.name: p.default for p in parameters if isinstance(p.default, ResourceDef)}
 
 
+# Typed as Any: it stands as the default of a parameter whose type is that of the opened value.
 @overload
-def resource(fn: Callable[..., Any], /) -> ResourceDef: ...
+def resource(fn: Callable[..., Any], /) -> Any: ...
 @overload
-def resource(*, scope: Scope = "task") -> Callable[[Callable[..., Any]], ResourceDef]: ...
+def resource(*, scope: Scope = "task") -> Callable[[Callable[..., Any]], Any]: ...
 def resource(fn: Any = None, /, *, scope: Scope = "task") -> Any:
     """Declare a resource from a generator function that yields once.
 
@@ -183,10 +184,9 @@ def _open(wanted: ResourceDef, needs: dict[str, Any], place: _Open) -> Any:
 def _finish(name: str, generator: Any) -> Callable[[BaseException | None], None]:
     def close(failure: BaseException | None) -> None:
         try:
-            if failure is None:
-                next(generator)
-            else:
-                generator.throw(failure)
+            # As with a pytest fixture, what follows the yield runs after a failure too, with
+            # no try/finally around it; who wants to see the failure returns a context manager.
+            next(generator)
         except StopIteration:
             return
         generator.close()

@@ -65,16 +65,31 @@ def test_a_failure_is_seen_but_not_swallowed() -> None:
     log = Log()
 
     @resource
+    @contextmanager
     def swallowing() -> Any:
         try:
             yield
-        except ValueError:
-            log.append("swallowed")
+        except ValueError as error:
+            log.append(f"swallowed {error}")
 
     with pytest.raises(ValueError, match="mine"):
         with opened({"a": log.making("a"), "s": swallowing}, WorkerResources()):
             raise ValueError("mine")
-    assert log == ["open a", "swallowed", "a saw mine", "close a"]
+    assert log == ["open a", "swallowed mine", "close a"]
+
+
+def test_what_follows_the_yield_runs_after_a_failure_too() -> None:
+    log = Log()
+
+    @resource
+    def plain() -> Any:
+        yield
+        log.append("closed")
+
+    with pytest.raises(ValueError, match="mine"):
+        with opened({"p": plain}, WorkerResources()):
+            raise ValueError("mine")
+    assert log == ["closed"]
 
 
 def test_trouble_in_closing_fails_a_success_and_is_a_note_on_a_failure() -> None:
@@ -115,7 +130,7 @@ def test_what_was_opened_is_closed_if_the_next_cannot_be() -> None:
     with pytest.raises(OSError, match="down"):
         with opened({"a": log.making("a"), "b": broken}, WorkerResources()):
             log.append("never")
-    assert log == ["open a", "a saw down", "close a"]
+    assert log == ["open a", "close a"]
 
 
 def test_resources_use_each_other_and_are_shared_within_an_attempt() -> None:
