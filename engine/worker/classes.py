@@ -33,6 +33,11 @@ def set_flow_module(name: str) -> None:
         _refs.clear()
 
 
+def flow_module() -> str:
+    """The module that holds the flow."""
+    return _flow_module
+
+
 def version() -> int:
     """Counts up whenever a class is registered under a new name or replaces another."""
     return _version

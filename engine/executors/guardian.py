@@ -1,0 +1,273 @@
+"""The guardian: a small process that outlives the engine by moments, to end what it left.
+
+Rule 1: it acts on one event, the engine's death without a goodbye. Then every process group
+        it was told to watch, and every process that carries the engine's token in its
+        environment, is killed, again and again until none is left. The token and not the
+        run's id: a resume, which may start within a second, has the same id.
+Rule 2: this file is also the guardian's program, run by its path under `python -I -S`: the
+        standard library alone, so that it starts in some 20 ms and weighs little.
+Rule 3: death is seen twice: as the end of a pipe that the engine alone writes to, and as a
+        change of parent, because a process forked off the engine may hold that pipe open.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+#: In the environment of everything that runs for a run: the run's id, and which engine
+#: process started it.
+RUN_MARK = "FLOWFORGE_RUN"
+ENGINE_MARK = "FLOWFORGE_ENGINE"
+
+#: Seconds between looks at the parent, and for how long strays are hunted.
+LOOK_EVERY = 0.3
+HUNT_FOR = 10.0
+
+_GOODBYE = b"close"
+
+
+class Guardian:
+    """The engine's end: starts the guardian, tells it whom to watch, says goodbye.
+
+    While it lasts, the engine's own environment carries both marks, so that whatever a
+    task starts inherits them, from a thread as well.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self._watched: set[int] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._marks = {RUN_MARK: run_id, ENGINE_MARK: engine_token()}
+        self._before = {mark: os.environ.get(mark) for mark in self._marks}
+        self._launch()
+        os.environ.update(self._marks)
+
+    @classmethod
+    def start(cls, run_id: str) -> Guardian:
+        """Start one for a run. Raises OSError where no process can be started."""
+        return cls(run_id)
+
+    @property
+    def pid(self) -> int:
+        """The guardian's process id."""
+        return self._process.pid
+
+    def watch(self, pid: int) -> None:
+        """Kill the process group led by `pid`, should the engine die."""
+        with self._lock:
+            self._watched.add(pid)
+            self._tell(b"+%d" % pid)
+
+    def forget(self, pid: int) -> None:
+        """`pid` has ended and its number may soon be another's."""
+        with self._lock:
+            self._watched.discard(pid)
+            self._tell(b"-%d" % pid)
+
+    def close(self) -> None:
+        """End the guardian; it kills nothing. May be called twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._send(_GOODBYE)
+            os.close(self._pipe)
+        for mark, value in self._marks.items():
+            # Another run of this process may have put its own in place since.
+            if os.environ.get(mark) == value:
+                _set_environment(mark, self._before[mark])
+        self._process.wait()
+
+    def _launch(self) -> None:
+        reader, self._pipe = os.pipe()
+        environment = {k: v for k, v in os.environ.items() if k not in self._marks}
+        command = [sys.executable, "-I", "-S", __file__, engine_token(), str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=reader,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                cwd=os.sep,  # so that it keeps no directory from being removed or unmounted
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(reader)
+
+    def _tell(self, line: bytes) -> None:
+        if self._closed or self._send(line):
+            return
+        # Somebody killed the guardian. The run is not to lose its protection over that.
+        os.close(self._pipe)
+        self._process.wait()
+        self._launch()
+        for pid in self._watched:
+            self._send(b"+%d" % pid)
+
+    def _send(self, line: bytes) -> bool:
+        try:
+            os.write(self._pipe, line + b"\n")
+        except OSError:
+            return False
+        return True
+
+
+def engine_token() -> str:
+    """Names this process among all that ever were; a fork of it gets another one."""
+    global _token
+    if not _token.startswith(f"{os.getpid()}-"):
+        _token = f"{os.getpid()}-{os.urandom(8).hex()}"
+    return _token
+
+
+_token = ""
+
+
+def _set_environment(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def sweep(run_id: str) -> int:
+    """Kill what an earlier owner of the run left running; how many processes there were.
+
+    For a resume, once it owns the run: its guardian may have been killed together with it.
+    """
+    total = 0
+    deadline = time.monotonic() + HUNT_FOR
+    while (found := kill_carriers(RUN_MARK, run_id)) and time.monotonic() < deadline:
+        total = max(total, found)
+        time.sleep(0.01)
+    return total
+
+
+# -- finding and ending processes ---------------------------------------------------------
+
+
+def carriers(mark: str, value: str) -> list[int]:
+    """Processes of this user whose environment, as they were started, has `mark=value`."""
+    if os.path.isdir("/proc/self"):  # noqa: PTH112 - as below
+        return list(_carriers_proc(f"{mark}={value}".encode()))
+    return _carriers_psutil(mark, value)
+
+
+def _carriers_proc(entry: bytes) -> Iterator[int]:
+    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib would cost the guardian its start
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as file:  # noqa: PTH123 - as above
+                if entry in file.read().split(b"\0"):
+                    yield int(name)
+        except OSError:
+            continue  # gone by now, or another user's
+
+
+def _carriers_psutil(mark: str, value: str) -> list[int]:
+    try:
+        import psutil
+    except ImportError:  # the guardian runs without site-packages: groups must do
+        return []
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(mark) == value:
+                found.append(process.pid)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def kill_group(pid: int) -> bool:
+    """SIGKILL the process group led by `pid`; False if there is none (left)."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def kill_carriers(mark: str, value: str, spare: frozenset[int] = frozenset()) -> int:
+    """SIGKILL every process that carries the mark; how many there were."""
+    found = [pid for pid in carriers(mark, value) if pid not in spare]
+    for pid in found:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+    return len(found)
+
+
+# -- the guardian's own program ------------------------------------------------------------
+
+
+class _Watch:
+    """Reads the engine's words until it says goodbye, or dies."""
+
+    def __init__(self, engine: int) -> None:
+        self.engine = engine
+        self.groups: set[int] = set()
+        self._rest = b""
+
+    def until_death(self) -> bool:
+        """True: the engine died; False: it took its leave."""
+        poller = select.poll()
+        poller.register(0, select.POLLIN)
+        while True:
+            if poller.poll(LOOK_EVERY * 1000):
+                data = os.read(0, 65536)
+                if not data:
+                    return True
+                if not self._heard(data):
+                    return False
+            elif os.getppid() != self.engine:
+                return True
+
+    def _heard(self, data: bytes) -> bool:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line == _GOODBYE:
+                return False
+            pid = int(line[1:])
+            (self.groups.add if line[:1] == b"+" else self.groups.discard)(pid)
+        return True
+
+
+def _hunt(token: str, groups: set[int]) -> None:
+    """Kill until nothing is left to kill: what is being started now is found next time."""
+    deadline = time.monotonic() + HUNT_FOR
+    quiet = 0
+    while quiet < 3 and time.monotonic() < deadline:
+        alive = [pid for pid in groups if kill_group(pid)]
+        found = kill_carriers(ENGINE_MARK, token)
+        quiet = 0 if found else quiet + 1
+        # A killed group answers until its zombies are reaped: it is no reason to go on.
+        groups.intersection_update(alive)
+        time.sleep(0.02)
+
+
+def main() -> None:
+    """`guardian.py TOKEN ENGINE_PID`, the engine's pipe as standard input."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    watch = _Watch(int(sys.argv[2]))
+    if watch.until_death():
+        _hunt(sys.argv[1], watch.groups)
+
+
+if __name__ == "__main__":
+    main()
