@@ -141,6 +141,8 @@ class Launch:
         """Compare the graph with the one the run was started with. Raises CodeChanged."""
         history = self.opened.history
         if history.outline is None:
+            if self.request.dry_run:
+                raise PlanMade
             return None
         plan = make_plan(
             history.outline, self.outline, history.record, self.settings.on_code_change

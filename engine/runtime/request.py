@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from engine.errors import ParameterError
 from engine.runtime.options import RunOptions
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Request:
     """Makes what shows the run, given the setting `output`; None: plain lines."""
     taken: bool = False
     """True once a run has met it."""
+    refusal: str = ""
+    """Why no run may meet it now: while a file is loaded for a run with parameters of its own."""
     run: Run | None = None
     """The run that met it."""
     plan: Any = None
@@ -69,12 +72,14 @@ def requested(request: Request) -> Iterator[Request]:
 def take_request(workflow: str | None = None) -> Request:
     """The request that the run starting now has to meet; an empty one if there is none.
 
-    `workflow`: its name. A request for another one is left for that.
+    `workflow`: its name. A request for another one is left for that. Raises ParameterError.
     """
     request = _REQUEST.get()
     if request is None or request.taken:
         return Request()
     if request.workflow is not None and workflow not in (None, request.workflow):
         return Request()
+    if request.refusal:
+        raise ParameterError(request.refusal)
     request.taken = True
     return request

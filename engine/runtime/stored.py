@@ -1,0 +1,242 @@
+"""Runs as they are on disk, for looking at: listed, opened, named, asked.
+
+Rule 1: nothing here writes to a run, and none of the user's code is loaded or unpickled.
+Rule 2: a run whose journal cannot be read is shown from its snapshot, and that is said.
+Rule 3: a run that claims to be live without a live owner is INTERRUPTED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.core.record import NO_VALUE
+from engine.core.states import CANCELLING, LIVE_RUN, RUNNING, RunState, TaskState
+from engine.errors import NewerSchema, RunError, StorageError
+from engine.runtime.asking import asked_for
+from engine.runtime.control import ask
+from engine.runtime.history import History, load_history
+from engine.runtime.names import Names
+from engine.runtime.options import RunOptions
+from engine.runtime.plan import PlanEntry
+from engine.runtime.settings import settle
+from engine.state.blobs import Blobs
+from engine.state.home import Home
+from engine.state.ownership import Owner, probe
+from engine.state.sqlite_store import SqliteStore
+from engine.state.store import Row
+from engine.worker.codec import ABSENT, BlobRef, Encoded, decode
+
+#: A result larger than this many bytes is not read for a look at it.
+PREVIEW_BYTES = 10_000_000
+
+UNFINISHED = LIVE_RUN | {RunState.INTERRUPTED, RunState.FAILED}
+
+
+def state_directory() -> Path:
+    """Where runs are kept, by all settings that say so. Raises ConfigError."""
+    return settle(RunOptions(), RunOptions()).home
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run as a list shows it. Times in seconds since the epoch, 0.0 if not known."""
+
+    run_id: str
+    workflow: str
+    state: RunState | None
+    """None if it cannot be read."""
+    file: str
+    created: float
+    updated: float
+    problem: str
+    """Why it cannot be read; empty if it can."""
+
+
+def list_runs(home: Path) -> list[RunSummary]:
+    """All runs of a state directory, newest first. Raises StorageError."""
+    return [_summary(entry.run_id, entry.path, entry.meta, entry.problem)
+            for entry in Home(home, create=False).runs()]
+
+
+def _summary(run_id: str, path: Path, meta: dict[str, str], problem: str) -> RunSummary:
+    state = None if problem else _state(meta.get("state", ""))
+    if state in LIVE_RUN and probe(path) is None:
+        state = RunState.INTERRUPTED
+    return RunSummary(
+        run_id, meta.get("workflow", ""), state, meta.get("file", ""),
+        _number(meta.get("created")), _number(meta.get("updated")), problem,
+    )
+
+
+def _state(word: str) -> RunState:
+    try:
+        return RunState(word)
+    except ValueError:  # nothing is recorded yet
+        return RunState.PENDING
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or 0.0)
+    except ValueError:
+        return 0.0
+
+
+class StoredRun:
+    """One run, opened for looking."""
+
+    def __init__(self, home: Path, run_id: str, run_dir: Path, history: History) -> None:
+        self.home = home
+        self.run_id = run_id
+        self.run_dir = run_dir
+        self.history = history
+        self.record = history.record
+        self.names = Names(
+            history.outline.names if history.outline is not None else [], self.record.expansion
+        )
+
+    @property
+    def owner(self) -> Owner | None:
+        """The live process that owns it now; None if there is none."""
+        return probe(self.run_dir)
+
+    @property
+    def state(self) -> RunState:
+        """Its state; INTERRUPTED if its owner is gone."""
+        state = self.record.run_state
+        return RunState.INTERRUPTED if state in LIVE_RUN and self.owner is None else state
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What it was started with."""
+        return self.history.about
+
+    @property
+    def logs(self) -> Path:
+        """Where its tasks' output is."""
+        return self.run_dir / "logs"
+
+    def parameters(self, *, trusted: bool) -> dict[str, Any]:
+        """The workflow's parameters; untrusted, objects are placeholders. Raises CodecError."""
+        data = self.about.get("parameters")
+        found: dict[str, Any] = decode(data, trusted=trusted) if data else {}
+        return found
+
+    # -- its task runs ------------------------------------------------------------------------
+
+    def find(self, name: str) -> Sequence[int]:
+        """The ids that a name means, of a map its items. Raises RunError."""
+        return [t for tid in self.names.find(name) for t in self.items(tid)]
+
+    def items(self, tid: int) -> Sequence[int]:
+        """The task runs that an id stands for: of an expanded map, its items."""
+        spread = self.record.expansion(tid) if tid < self.record.size else None
+        return (tid,) if spread is None else range(spread[0], spread[0] + spread[1])
+
+    def name_of(self, tid: int) -> str:
+        """The name of a task run."""
+        return self.names.of(tid, self.record.node_of(tid))
+
+    def state_word(self, tid: int) -> str:
+        """The state of a task run; INTERRUPTED if it was running when the owner went."""
+        state = self.record.state_of(tid)
+        cut_short = state in (RUNNING, CANCELLING) and self.state is RunState.INTERRUPTED
+        return "INTERRUPTED" if cut_short else state.name
+
+    def neighbours(self, tid: int) -> tuple[list[str], list[str]]:
+        """(names of the nodes above, of the nodes below) a task run's node."""
+        outline, k = self.history.outline, self.record.node_of(tid)
+        if outline is None:
+            return [], []
+        above = [outline.names[u] for u in outline.upstream_of(k)]
+        below = [outline.names[c] for c in range(outline.size) if k in outline.upstream_of(c)]
+        return above, below
+
+    def preview(self, tid: int, show: Callable[[object], str]) -> str:
+        """A result as `show(value)` tells it, or why it cannot be shown; empty if there is none."""
+        value = self.record.values[tid]
+        if value is NO_VALUE:
+            return ""
+        if value is ABSENT:
+            return "(not kept: persist=False)"
+        try:
+            if type(value) is BlobRef:
+                if value.size > PREVIEW_BYTES:
+                    return f"({value.size:,} bytes, in blobs/{value.digest})"
+                return show(decode(Blobs(self.run_dir / "blobs").get(value), trusted=False))
+            return show(decode(value, trusted=False) if type(value) is Encoded else value)
+        except StorageError as error:
+            return f"(cannot be shown: {error})"
+
+    # -- commands ------------------------------------------------------------------------------
+
+    def ask(self, command: str, tasks: Sequence[str]) -> str:
+        """Have the live owner do something; returns its answer. Raises RunError if it refuses."""
+        from engine.state.home import Home
+
+        if self.owner is None:
+            raise RunError(
+                f"run {self.run_id} is {self.state} and nothing runs it; there is nothing "
+                f"to {command}"
+            )
+        socket = Home(self.home, create=False).socket_path(self.run_id)
+        answer = ask(socket, {"command": command, "tasks": list(tasks)})
+        if not answer.get("ok"):
+            raise RunError(str(answer.get("message", "refused without a reason")))
+        return str(answer.get("message", ""))
+
+    def would_run(self, command: str, tasks: Sequence[str]) -> list[PlanEntry]:
+        """The task runs that a command by name would run again. Raises RunError."""
+        if self.history.outline is None:
+            raise RunError(f"run {self.run_id} has no recorded workflow yet")
+        named = list(tasks) or [
+            self.name_of(t) for t in self.record.live_ids()
+            if self.record.state_of(t) is TaskState.FAILED
+        ]
+        found = asked_for(self.history.outline, self.record, command, named)
+        return [PlanEntry(self.name_of(t), "run", why) for t, why in sorted(found.items())]
+
+
+def open_stored(home: Path, name: str) -> StoredRun:
+    """Open a run for looking: its id, a unique prefix, or `latest`.
+
+    Raises RunNotFound, StorageError.
+    """
+    place = Home(home, create=False)
+    run_id = place.find(name)
+    run_dir = place.run_dir(run_id)
+    return StoredRun(home, run_id, run_dir, _read(run_dir))
+
+
+def unfinished_run(home: Path) -> str:
+    """The newest run that can be carried on. Raises RunError."""
+    for run in list_runs(home):
+        if run.state in UNFINISHED and (run.state is not RunState.FAILED or run.file):
+            return run.run_id
+    raise RunError(f"no run in {home} is unfinished; `flowforge runs` lists them")
+
+
+def _read(run_dir: Path) -> History:
+    try:
+        reader = SqliteStore.read(run_dir / "run.db")
+    except NewerSchema:
+        raise
+    except StorageError as error:
+        history = load_history(run_dir, _no_rows)
+        if history.outline is None:
+            raise
+        history.damage.append(f"the journal cannot be read ({error}); this is the last snapshot")
+        return history
+    try:
+        history = load_history(run_dir, reader.rows)
+        history.damage += [d for d in reader.damage if d not in history.damage]
+    finally:
+        reader.close()
+    return history
+
+
+def _no_rows(after: int) -> list[Row]:
+    return []
