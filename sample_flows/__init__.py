@@ -1,0 +1,1 @@
+"""Flows that do real work, each of which teaches one thing. Run any with `flowforge run`."""
