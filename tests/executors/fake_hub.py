@@ -42,7 +42,7 @@ class Recorder(RunScope):
 
 
 class FakeHub:
-    """A queue of attempts, all of one lane. `exchange` ends the executor once `finish` is called."""
+    """A queue of attempts, all of one lane. After `finish`, `exchange` ends the executor."""
 
     def __init__(self, run_id: str = "test-run", batch: int = 64) -> None:
         self.run = Recorder(run_id)

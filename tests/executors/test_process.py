@@ -22,6 +22,7 @@ from engine.worker import classes
 from engine.worker.codec import ABSENT
 from engine.worker.context import current
 from engine.worker.resources import resource
+from tests.executors.processes import assert_dies, is_dead, text_in
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process workers need POSIX")
 
@@ -43,30 +44,6 @@ def wait_for_file(path: str) -> str:
 def touch_and_hang(path: str) -> None:
     Path(path).write_text(str(os.getpid()))
     time.sleep(60)
-
-
-def text_in(path: Path) -> str:
-    """The file's content, once there is some."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if path.exists() and (text := path.read_text()):
-            return text
-        time.sleep(0.002)
-    raise AssertionError(f"{path} was never written")
-
-
-def is_dead(process: int) -> bool:
-    try:
-        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def assert_dies(process: int, within: float = 5.0) -> None:
-    deadline = time.monotonic() + within
-    while not is_dead(process):
-        assert time.monotonic() < deadline, f"{process} is alive after {within} s"
-        time.sleep(0.005)
 
 
 # -- work ------------------------------------------------------------------------------------
@@ -139,12 +116,12 @@ def test_classes_of_a_flow_arrive_as_themselves(pool: Any) -> None:
 
 
 def test_fifty_megabytes_both_ways(pool: Any) -> None:
-    p = pool(workers=2)
+    p = pool()
     data = os.urandom(1 << 20) * 50
-    attempts = [p.hub.attempt(lambda d: d[::-1], data) for _ in range(2)]
-    p.hub.give(*attempts)
-    p.hub.wait(*attempts)
-    assert all(p.hub.value(a) == data[::-1] for a in attempts)
+    big, small = p.hub.attempt(lambda d: d[::-1], data), p.hub.attempt(add, 1)
+    p.hub.give(big, small)  # more than one message takes: the second follows the first
+    p.hub.wait(big, small)
+    assert p.hub.value(big) == data[::-1] and p.hub.value(small) == 2
 
 
 def test_a_worker_sees_the_engines_path_directory_and_run(pool: Any) -> None:
@@ -532,7 +509,7 @@ def test_without_descriptors_it_waits_and_says_so(pool: Any) -> None:
     assert p.hub.value(a) == 2
 
 
-# -- stops -------------------------------------------------------------------------------------------
+# -- stops ------------------------------------------------------------------------
 
 
 def in_hand(p: Any, attempt: Any) -> None:
@@ -642,7 +619,7 @@ def test_a_sigterm_from_outside_is_a_crash(pool: Any, tmp_path: Path) -> None:
     assert a.reason == FailureReason.CRASHED and "SIGTERM" in a.error.message
 
 
-# -- sharing a batch -------------------------------------------------------------------------------------
+# -- sharing a batch ------------------------------------------------------------------------
 
 
 def test_outcomes_do_not_wait_behind_a_slow_attempt(pool: Any, tmp_path: Path) -> None:
@@ -717,7 +694,7 @@ def test_fewer_workers(pool: Any) -> None:
     assert {p.hub.value(a) for a in more} == set(p.executor.pids())
 
 
-# -- output ------------------------------------------------------------------------------------------------
+# -- output ------------------------------------------------------------------------
 
 
 def test_output_of_every_kind_is_the_attempts_own(pool: Any) -> None:
