@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.runtime.find import find_workflows as find_workflows
     from engine.runtime.options import RunOptions as RunOptions
     from engine.runtime.options import options_from as options_from
+    from engine.runtime.plan import PlanEntry as PlanEntry
     from engine.runtime.reporting import Live as Live
     from engine.runtime.reporting import Reporter as Reporter
     from engine.runtime.reporting import Silent as Silent
@@ -66,6 +67,7 @@ _MODULES = {
     "engine.core.states": ("IS_TERMINAL",),
     "engine.runtime.find": ("find_workflows",),
     "engine.runtime.options": ("RunOptions", "options_from"),
+    "engine.runtime.plan": ("PlanEntry",),
     "engine.runtime.reporting": ("Live", "Reporter", "Silent"),
     "engine.runtime.request": ("Request",),
     "engine.runtime.settings": ("from_environment", "from_pyproject", "parse_option"),

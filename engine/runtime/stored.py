@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from engine.core.record import NO_VALUE
-from engine.core.states import CANCELLING, LIVE_RUN, RUNNING, RunState, TaskState
+from engine.core.states import (
+    CACHED,
+    CANCELLING,
+    FAILED,
+    LIVE_RUN,
+    RUNNING,
+    SKIPPED,
+    SUCCESS,
+    RunState,
+    TaskState,
+)
 from engine.errors import NewerSchema, RunError, StorageError
 from engine.runtime.asking import asked_for
 from engine.runtime.control import ask
@@ -55,10 +65,11 @@ class RunSummary:
     """Why it cannot be read; empty if it can."""
 
 
-def list_runs(home: Path) -> list[RunSummary]:
-    """All runs of a state directory, newest first. Raises StorageError."""
-    return [_summary(entry.run_id, entry.path, entry.meta, entry.problem)
-            for entry in Home(home, create=False).runs()]
+def list_runs(home: Path, last: int | None = None) -> list[RunSummary]:
+    """The `last` runs of a state directory, or all, newest first. Raises StorageError."""
+    place = Home(home, create=False)
+    entries = (place.entry(run_id) for run_id in place.run_ids()[:last])
+    return [_summary(e.run_id, e.path, e.meta, e.problem) for e in entries]
 
 
 def _summary(run_id: str, path: Path, meta: dict[str, str], problem: str) -> RunSummary:
@@ -146,6 +157,25 @@ class StoredRun:
         cut_short = state in (RUNNING, CANCELLING) and self.state is RunState.INTERRUPTED
         return "INTERRUPTED" if cut_short else state.name
 
+    def failed(self) -> list[int]:
+        """Ids of the task runs that are FAILED, in order."""
+        return [t for t in self.record.live_ids() if self.record.state[t] == FAILED]
+
+    def sections(self) -> list[tuple[str, dict[TaskState, int]]]:
+        """(name, state → number) of each task's calls in one nested workflow, in order."""
+        outline, found = self.history.outline, dict[str, list[int]]()
+        if outline is None:
+            return []
+        for k in range(outline.size):
+            group, name = outline.groups[outline.group_of[k]], outline.spec(k).name
+            found.setdefault(f"{group}/{name}" if group else name, []).extend(self.items(k))
+        state = self.record.state
+        sums: list[tuple[str, dict[TaskState, int]]] = []
+        for name, tids in found.items():
+            states = bytes(state[t] for t in tids)
+            sums.append((name, {s: n for s in TaskState if (n := states.count(s))}))
+        return sums
+
     def neighbours(self, tid: int) -> tuple[list[str], list[str]]:
         """(names of the nodes above, of the nodes below) a task run's node."""
         outline, k = self.history.outline, self.record.node_of(tid)
@@ -188,14 +218,18 @@ class StoredRun:
             raise RunError(str(answer.get("message", "refused without a reason")))
         return str(answer.get("message", ""))
 
+    def check_retry(self) -> None:
+        """Raise RunError if a retry of everything that did not end well would run nothing."""
+        state = self.record.state
+        if all(state[t] in (SUCCESS, CACHED, SKIPPED) for t in self.record.live_ids()):
+            raise RunError(f"nothing to retry: run {self.run_id} is {self.state} and no task of "
+                           "it failed; `rerun RUN TASK` runs what succeeded again")
+
     def would_run(self, command: str, tasks: Sequence[str]) -> list[PlanEntry]:
         """The task runs that a command by name would run again. Raises RunError."""
         if self.history.outline is None:
             raise RunError(f"run {self.run_id} has no recorded workflow yet")
-        named = list(tasks) or [
-            self.name_of(t) for t in self.record.live_ids()
-            if self.record.state_of(t) is TaskState.FAILED
-        ]
+        named = list(tasks) or [self.name_of(t) for t in self.failed()]
         found = asked_for(self.history.outline, self.record, command, named)
         return [PlanEntry(self.name_of(t), "run", why) for t, why in sorted(found.items())]
 

@@ -1,0 +1,84 @@
+"""Exit codes, and how each kind of error is told on the way out.
+
+Rule 1: an error of the engine's family is one clear message, never a traceback: it says what
+        to do. The traceback of a user's own error is part of that message.
+Rule 2: a closed stdout (`| head`) is no error and is not talked about.
+Rule 3: anything else is a fault of FlowForge; its traceback is shown, and said to be that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from engine import RunState
+from engine.errors import (
+    FlowForgeError,
+    RunFailed,
+    RunInterrupted,
+    RunOwned,
+    StorageError,
+)
+
+SUCCESS = 0
+RUN_FAILED = 1
+USAGE = 2
+ENGINE_FAILED = 3
+OWNED = 4
+INTERRUPTED = 130
+
+_CODES: tuple[tuple[type[FlowForgeError], int], ...] = (
+    (RunOwned, OWNED), (StorageError, ENGINE_FAILED), (RunFailed, RUN_FAILED),
+    (RunInterrupted, INTERRUPTED),
+)
+
+
+def code_of_run(state: RunState, signal: int | None) -> int:
+    """The exit code for a run that ended so; `signal`: the number of what stopped it."""
+    if state is RunState.SUCCESS:
+        return SUCCESS
+    if state is RunState.INTERRUPTED:
+        return 128 + signal if signal else INTERRUPTED
+    return RUN_FAILED
+
+
+def code_of_error(error: FlowForgeError) -> int:
+    """The exit code for an error of the engine's family."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), USAGE)
+
+
+def tell(error: BaseException) -> int:
+    """Tell an error on stderr, if there is something to tell; returns the exit code."""
+    from flowforge_tui.safe_text import safe
+
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, FlowForgeError):
+        say(f"error: {safe(str(error))}")
+        return code_of_error(error)
+    import traceback
+
+    say(safe("".join(traceback.format_exception(error))))
+    say("This is a fault of FlowForge itself, not of your flow; please report it with the above.")
+    return ENGINE_FAILED
+
+
+def say(text: str) -> None:
+    """A message on stderr, in whatever encoding that has; silent if it is closed."""
+    stream = sys.stderr
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        stream.write(f"{text}\n".encode(encoding, "replace").decode(encoding))
+        stream.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def let_go_of_stdout() -> None:
+    """After stdout was closed by its reader: keep the interpreter's last flush from complaining."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError, AttributeError):
+        pass

@@ -1,0 +1,76 @@
+"""Starting a run for a command: what shows it, and the exit code that it ends with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from engine.front import Request, start
+from flowforge_tui import exits
+
+if TYPE_CHECKING:
+    from engine.front import Reporter
+
+
+def output_of(request: Request) -> str:
+    """The setting `output`, as far as it is known before the flow file is loaded."""
+    from engine.front import from_environment, from_pyproject
+
+    given = request.options.output or from_environment(os.environ).output
+    return given or from_pyproject(Path.cwd()).output or "auto"
+
+
+def carry_out(
+    request: Request,
+    file: str | Path,
+    *,
+    workflow: str | None = None,
+    written: Mapping[str, str] | None = None,
+    values: Callable[[], Mapping[str, Any]] | None = None,
+) -> int:
+    """Start what the file holds, have it shown, and return the exit code."""
+    from engine.errors import LoadError
+
+    events: IO[str] | None = None
+    if output_of(request) == "json":
+        from flowforge_tui.console_json import claim_stdout
+
+        events = claim_stdout()
+    request.reporter = lambda output: console(output, events)
+    try:
+        run = start(request, file, workflow=workflow, written=written, values=values)
+    except LoadError as error:
+        if request.run is None:
+            raise
+        # The run is over; it is the code behind it that raised.
+        exits.tell(error)
+        return exits.code_of_run(request.run.state, request.run.signal) or exits.RUN_FAILED
+    return exits.code_of_run(run.state, run.signal) if run is not None else exits.SUCCESS
+
+
+def console(output: str, events: IO[str] | None = None) -> Reporter:
+    """What shows a run under a setting of `output`."""
+    from engine.front import PlainConsole, Silent
+
+    if output == "json" or events is not None:
+        from flowforge_tui.console_json import JsonConsole, claim_stdout
+
+        return JsonConsole(events or claim_stdout())
+    if output == "silent":
+        return Silent()
+    if output in ("auto", "rich") and fit_for_display(sys.stderr):
+        from flowforge_tui.console_rich import RichConsole
+
+        return RichConsole()
+    return PlainConsole()
+
+
+def fit_for_display(stream: Any) -> bool:
+    """True if a stream is a terminal that can redraw lines."""
+    try:
+        return bool(stream.isatty()) and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    except (AttributeError, ValueError):
+        return False
