@@ -137,6 +137,7 @@ class Machine:
         self._selected = bytearray(n) if selected is not None else bytearray(b"\1") * n
         for i in selected or ():
             self._selected[i] = 1
+        self._restored = False
         self._prepare(n)
 
     def _prepare(self, n: int) -> None:
@@ -169,17 +170,23 @@ class Machine:
         """Begin, from nothing or from restored states: queue whatever can run."""
         self.run_state = RunState.RUNNING
         self.changes.append(RunMoved(RunState.RUNNING, "", now))
-        self._recount(range(self.graph.size))
-        self.open = sum(
-            1 for i in range(self.graph.size) if self._selected[i] and not IS_TERMINAL[self.state[i]]
-        )
-        self._judge_all(range(self.graph.size))
+        if self._restored:
+            self._recount(range(self.graph.size))
+            self.open = self._count_open()
+            self._judge_all(range(self.graph.size))
+        else:
+            self.gate = array("i", self.graph.gate)
+            self.open = self._selected.count(1)
+            # Nothing has ended: only what waits for nothing, or follows a loose rule, can move.
+            self._judge_all(
+                k for k, waits in enumerate(self.gate) if not waits or not self._strict[k])
         self._work_off()
         self._check_over(now)
 
     def restore(self, record: RunRecord) -> None:
         """Take over a record before `start`: what ended stands, the rest is PENDING again."""
         size = self.graph.size
+        self._restored = True
         self.state = record.state.translate(_SETTLED)
         self.item_node = array("i", record.item_node)
         for k, (base, count, keys) in record.expansions.items():
@@ -203,7 +210,8 @@ class Machine:
         """Take in the outcomes of attempts. Late and unknown ones are dropped."""
         in_hand, state, slot_of, cost = self.in_hand, self.state, self._slot, self.cost
         open_items, item_children = self.open_items, self.graph.item_children
-        loose = self._loose_below
+        loose, doomed, solo, tries = self._loose_below, self.doomed, self._solo, self.tries
+        children, ends, over = self.graph.children, self._ends, self.ended
         succeeded: list[Attempt] = []
         for a in attempts:
             tid = a.tid
@@ -212,7 +220,7 @@ class Machine:
             del in_hand[tid]
             node = a.node
             k = node.index
-            if a.status is not SUCCESS or tid in self.doomed:
+            if a.status is not SUCCESS or tid in doomed:
                 self._uncommon_end(a, now)
                 continue
             succeeded.append(a)
@@ -221,12 +229,15 @@ class Machine:
             slot = slot_of[k]
             known = cost[slot]
             cost[slot] = seconds if seconds > known else known + 0.1 * (seconds - known)
-            if self._solo[k]:
+            if solo[k]:
                 self._release(node)
-            if self.tries and tid in self.tries:
+            if tries and tid in tries:
                 self._forget_failures(tid)
             if a.index < 0:
-                self._node_ended(k, SUCCESS)
+                self.open -= 1  # as `_node_ended` does: only what is selected is handed out
+                over.append(k)
+                if children[k] or k in item_children:
+                    ends.append((k, SUCCESS))
                 continue
             open_items[k] -= 1
             if k in item_children or k in loose:
@@ -414,6 +425,8 @@ class Machine:
         """Tell everything below the nodes that have ended; ends that follow join the list."""
         ends, children, gate = self._ends, self.graph.children, self.gate
         state, strict, nodes = self.state, self._strict, self.graph.nodes
+        item_children, in_hand, selected = self.graph.item_children, self.in_hand, self._selected
+        queues, lanes, priority = self.queues, self.lanes, self.graph.priority
         while ends:
             k, ended = ends.popleft()
             for c in children[k]:
@@ -426,14 +439,18 @@ class Machine:
                     if gate[c]:
                         continue
                     if nodes[c].mapped is None and not self._bad:
-                        self._go(c)
+                        if selected[c] and c not in in_hand:  # `_go`, spelled out
+                            state[c] = QUEUED
+                            queues[lanes[c]].push(priority[c], c, c + 1)
+                            self._fresh.append(c)
                     else:
                         self._judge_strict(c)
                 else:
                     self._judge_strict(c)
-            for c in self.graph.item_children.get(k, ()):
-                if self.base[c] < 0 and state[c] == PENDING:
-                    self._judge_one(c)
+            if k in item_children:
+                for c in item_children[k]:
+                    if self.base[c] < 0 and state[c] == PENDING:
+                        self._judge_one(c)
         self._flush_moved()
 
     def _tell_loose(self, c: int, k: int, ended: TaskState) -> None:
@@ -879,10 +896,7 @@ class Machine:
         nodes = sorted({self.node_of(t) for t in affected})
         around = sorted({*nodes, *(c for k in nodes for c in self.graph.below(k))})
         self._recount(around)
-        self.open = sum(
-            1 for i in range(self.graph.size)
-            if self._selected[i] and not IS_TERMINAL[self.state[i]]
-        )
+        self.open = self._count_open()
         if self.halted == "stop":
             self.halted = ""
         if self.run_state not in (RunState.RUNNING, RunState.PAUSED):
@@ -966,9 +980,18 @@ class Machine:
                 counts[COLUMN[TaskState(self.state[u])]] += 1
         return counts
 
+    def _count_open(self) -> int:
+        return sum(
+            1 for k in range(self.graph.size)
+            if self._selected[k] and not IS_TERMINAL[self.state[k]]
+        )
+
     def _judge_all(self, nodes: Iterable[int]) -> None:
         for k in nodes:
-            if self.base[k] >= 0:
+            if self.base[k] < 0 and self._strict[k] and not self.graph.nodes[k].upstream:
+                if self.state[k] == PENDING:
+                    self._go(k)
+            elif self.base[k] >= 0:
                 if self.open_items[k] and self._selected[k]:
                     self._judge_items(k)
             elif self.state[k] == PENDING:

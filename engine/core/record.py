@@ -100,14 +100,14 @@ class RunRecord:
         self,
         tids: Sequence[int],
         numbers: Sequence[int] | None,
-        starts: array[float],
-        ends: array[float],
+        starts: Sequence[float],
+        ends: Sequence[float],
         values: list[Any],
     ) -> None:
         """A batch of successes; `numbers` None: all first attempts."""
         n = len(tids)
         first = tids[0]
-        if isinstance(tids, range):
+        if isinstance(tids, range) and isinstance(starts, array) and isinstance(ends, array):
             cut = slice(first, first + n)
             self.state[cut] = bytes([SUCCESS]) * n
             self.number[cut] = array("H", numbers or [1]) * (1 if numbers else n)

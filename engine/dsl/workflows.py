@@ -21,6 +21,7 @@ from engine.dsl.listeners import Bus, H, Handler, bus
 from engine.dsl.parameters import bind, from_text
 from engine.dsl.run_options import run_options
 from engine.errors import DefinitionError, ParameterError
+from engine.runtime.collector import no_collection
 from engine.runtime.options import RunOptions
 from engine.worker.context import HERE
 
@@ -200,7 +201,8 @@ class Workflow:
             raise DefinitionError(
                 f"workflow {self.name!r} is nested in another one, and runs together with it"
             )
-        dag, values = self._build(args, parameters)
+        with no_collection():
+            dag, values = self._build(args, parameters)
         from engine.runtime.launch import execute
 
         with building(None):

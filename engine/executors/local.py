@@ -20,8 +20,8 @@ from engine.core.states import CANCELLED, QUEUED
 from engine.errors import AttemptStopped
 from engine.executors.base import Hub, Why
 from engine.worker.call import call, report_exception, report_timeout, stored_result
-from engine.worker.clock import now
-from engine.worker.codec import to_stored
+from engine.worker.clock import OFFSET, now
+from engine.worker.codec import SCALARS
 from engine.worker.context import HERE
 from engine.worker.resources import WorkerResources
 
@@ -55,7 +55,8 @@ class LocalWorker:
     def run_batch(self, hub: Hub) -> None:
         """Run what lies in the batch, one after the other."""
         batch, done, scope, arguments = self.batch, self.done.append, hub.run, hub.arguments
-        index, set_here, clock = self.index, HERE.set, now
+        index, set_here = self.index, HERE.set
+        clock, offset = time.monotonic, OFFSET  # `now`, without the call
         while not self.given_up:
             try:
                 a = batch.popleft()
@@ -65,7 +66,7 @@ class LocalWorker:
             a.run = scope
             a.worker = index
             set_here(a)
-            a.start = clock()
+            a.start = clock() + offset
             self.current = a
             try:
                 args, kwargs = arguments(a)
@@ -73,13 +74,16 @@ class LocalWorker:
                     value = call(spec, args, kwargs, self.resources)
                 else:
                     value = spec.fn(*args, **kwargs)
-                payload = to_stored(value) if spec.options.persist else stored_result(spec, value)
-                a.end = clock()
+                if type(value) in SCALARS and spec.options.persist:
+                    payload = value
+                else:
+                    payload = stored_result(spec, value)
+                a.end = clock() + offset
                 if self.given_up:
                     return
                 a.succeed(value, payload)
             except BaseException as error:
-                a.end = clock()
+                a.end = clock() + offset
                 if self.given_up:
                     return
                 report_exception(a, error)

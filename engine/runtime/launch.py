@@ -24,6 +24,7 @@ from engine.executors.base import Executor
 from engine.executors.local import SequentialExecutor
 from engine.runtime.asking import asked_for
 from engine.runtime.carryover import Before, Carryover
+from engine.runtime.collector import no_collection, set_aside
 from engine.runtime.commands import Commands
 from engine.runtime.control import ControlServer
 from engine.runtime.history import History, load_history, save_snapshot
@@ -67,14 +68,16 @@ def execute(
     """
     request = take_request(name)
     settings = settle(options, request.options)
-    graph = dag.freeze()
+    with no_collection():
+        graph = dag.freeze()
     if request.command == "graph":
         request.graph = graph
         raise PlanMade
     check_limits(graph, settings.limits)
     check_sendable(graph.nodes, settings.executor)
     lanes = lanes_of(graph, settings)
-    outline = Outline.of(graph)
+    with no_collection():
+        outline = Outline.of(graph)
     about = About(name, file, form, parameters)
     opened = open_run(about, settings, request.run_id, force=request.force)
     try:
@@ -291,6 +294,7 @@ class Launch:
             self.reporter.plan(self.plan)
         with ExitStack() as stack:
             self._open_session(stack)
+            stack.enter_context(set_aside(self.graph.size))
             self._tell_start()
             self._drive()
         self._finish_files()

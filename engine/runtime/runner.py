@@ -23,7 +23,9 @@ from engine.core.events import (
     Expand,
     Expanded,
     Failed,
+    Moved,
     Reset,
+    RunMoved,
     Stop,
     Succeeded,
 )
@@ -32,7 +34,7 @@ from engine.core.states import SUCCESS
 from engine.errors import StorageError, StorageFull
 from engine.executors.base import Executor
 from engine.runtime.bus import Bus
-from engine.runtime.journal import pack_changes
+from engine.runtime.journal import ChangePacker
 from engine.runtime.carryover import Carryover
 from engine.runtime.values import Arguments, Values
 from engine.state.store import Store
@@ -80,6 +82,7 @@ class Runner:
         self.graph = graph
         self.machine = machine
         self.values = values
+        self.arguments = values.arguments
         self.run = scope
         self.executors = executors
         self.bus = Bus(say)
@@ -95,6 +98,7 @@ class Runner:
         self._idle = dict.fromkeys(executors, 0)
         self._room = threading.Condition(self._lock)
         self._inbox: deque[list[Attempt]] = deque()
+        self._pack = ChangePacker()
         self._unsaved: list[tuple[bytes, list[Change]]] = []
         self._full = False
         self._closing = False
@@ -134,9 +138,6 @@ class Runner:
         self._keep_large(finished)
         self._inbox.append(finished)
         self._wake.set()
-
-    def arguments(self, attempt: Attempt) -> Arguments:
-        return self.values.arguments(attempt)
 
     def stored_arguments(self, attempt: Attempt) -> Arguments:
         return self.values.arguments(attempt, self.values.stored)
@@ -187,7 +188,7 @@ class Runner:
         if machine.changes:
             changes, machine.changes = machine.changes, []
             self._apply(changes)
-            self._unsaved.append((pack_changes(changes), changes))
+            self._unsaved.append((self._pack(changes), changes))
         while self._unsaved and self.broken is None:
             data, changes = self._unsaved[0]
             try:
@@ -211,7 +212,7 @@ class Runner:
         values = self.values
         for change in changes:
             kind = type(change)
-            if kind is Succeeded:
+            if kind is Succeeded or kind is Moved:
                 continue
             if kind is Failed:
                 a = change.attempt  # type: ignore[union-attr]
@@ -233,8 +234,9 @@ class Runner:
 
     def _meta(self, changes: list[Change]) -> dict[str, str] | None:
         """What `flowforge runs` shows without reading the journal; only when the run moves."""
-        if any(type(c).__name__ == "RunMoved" for c in changes):
-            return {"state": str(self.machine.run_state), "updated": repr(now())}
+        for c in changes:
+            if type(c) is RunMoved:
+                return {"state": str(self.machine.run_state), "updated": repr(now())}
         return None
 
     def _wait_for_room(self, error: StorageFull) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.core.dag import Graph, MapInfo, Node
 from engine.core.events import Attempt, ErrorInfo
-from engine.core.handles import Handle, Missing, Quote, handles_in, substitute
+from engine.core.handles import PLAIN, Handle, Missing, Quote, handles_in, substitute
 from engine.core.machine import Machine
 from engine.core.record import NO_VALUE
 from engine.core.states import IS_GOOD, TaskState
@@ -23,6 +23,9 @@ from engine.worker.codec import ABSENT, SCALARS, BlobRef, Encoded, decode, encod
 
 RELEASED: Any = type("Released", (), {"__repr__": lambda s: "RELEASED", "__slots__": ()})()
 """Stands in `slots` where a result was let go."""
+
+#: Never written to: a call with ** makes its own copy.
+_NO_KWARGS: dict[str, Any] = {}
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Fetch = Callable[[int], Any]
@@ -51,6 +54,8 @@ class Values:
         self._reload = reload
         self._items: dict[int, dict[str | int, Any]] = {}
         """Mapped node → argument → its values, or the node that is followed item by item."""
+        self._simple: dict[int, Sequence[Any]] = {}
+        """Of maps over one argument at hand, and nothing else: its values."""
         self._live: dict[int, Any] = {}
         """Decoded forms of results that several consumers need."""
         self._needed = [0] * graph.size
@@ -116,8 +121,12 @@ class Values:
 
     def arguments(self, a: Attempt, one: Fetch | None = None) -> Arguments:
         """The arguments of an attempt. Raises Skip if its `when` is false."""
-        one = one or self.live
         node, index = a.node, a.index
+        if index >= 0 and one is None:
+            items = self._simple.get(node.index)
+            if items is not None:
+                return (items[index],), _NO_KWARGS
+        one = one or self.live
         if node.when is not None and not self.resolve(node.when):
             raise Skip(_why_skipped(node.when))
         args, kwargs = node.args, node.kwargs
@@ -128,14 +137,21 @@ class Values:
         return args, kwargs
 
     def _fill(self, node: Node, one: Fetch) -> Arguments:
-        def look(x: Any) -> Any:
-            t = type(x)
-            if t is Handle:
-                return self.of_handle(x, one)
-            return x if t in SCALARS else substitute(x, lambda h: self.of_handle(h, one))
+        args = tuple([self._look(x, one) for x in node.args])
+        if node.kwargs:
+            return args, {k: self._look(v, one) for k, v in node.kwargs.items()}
+        return args, _NO_KWARGS
 
-        kwargs = {k: look(v) for k, v in node.kwargs.items()} if node.kwargs else node.kwargs
-        return tuple([look(x) for x in node.args]), kwargs
+    def _look(self, x: Any, one: Fetch) -> Any:
+        """An argument with its handles replaced."""
+        t = type(x)
+        if t is Handle:
+            node = x.node
+            if node.mapped is None and not x.path:
+                value = self.slots[node.index]
+                return value if type(value) not in _WRAPPED else one(node.index)
+            return self.of_handle(x, one)
+        return x if t in PLAIN else substitute(x, lambda h: self.of_handle(h, one))
 
     def _with_item(
         self, node: Node, index: int, args: tuple[Any, ...], kwargs: dict[str, Any], one: Fetch
@@ -166,6 +182,9 @@ class Values:
         info = node.mapped
         assert info is not None
         items = self._items[k] = self._spread(node)
+        if not node.args and not node.kwargs and node.when is None and list(items) == [0] \
+                and type(items[0]) is not Node:
+            self._simple[k] = items[0]
         lengths = {
             where: self.machine.count[s.index] if type(s) is Node else len(s)
             for where, s in items.items()
@@ -222,12 +241,16 @@ class Values:
         self._live.pop(tid, None)
         self.errors.pop(tid, None)
         self._items.pop(tid, None)
+        self._simple.pop(tid, None)
 
     def ended(self, k: int) -> None:
         """Node k has ended: let go of results above it that nobody else waits for."""
+        needed = self._needed
         for u in self.graph.nodes[k].upstream:
-            self._needed[u] -= 1
-            if not self._needed[u] and u not in self._kept:
+            needed[u] -= 1
+            if not needed[u] and u not in self._kept and (
+                type(self.slots[u]) not in SCALARS or self.graph.nodes[u].mapped is not None
+            ):
                 self._release(u)
 
     def recount(self) -> None:
@@ -243,6 +266,7 @@ class Values:
         base, count = self.machine.base[u], self.machine.count[u]
         self._live.pop(u, None)
         self._items.pop(u, None)
+        self._simple.pop(u, None)
         if base < 0:
             if type(self.slots[u]) not in SCALARS and self.slots[u] is not NO_VALUE:
                 self.slots[u] = RELEASED
