@@ -8,19 +8,18 @@ here or a module beside; nothing is started before everything that can be checke
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from random import random
 from typing import Any
 
 from engine.core.dag import Dag, Graph, check_limits
-from engine.core.handles import Handle, handles_in
+from engine.core.handles import handles_in
 from engine.core.machine import Machine
 from engine.core.notices import RunEnded, RunStarted
 from engine.core.record import NO_VALUE, RunRecord
-from engine.core.states import FAILED, SUCCESS, RunState, TaskState
-from engine.errors import StorageError
-from engine.executors.base import Executor
+from engine.core.states import SUCCESS, RunState, TaskState
+from engine.errors import StorageError, StorageFull
 from engine.executors.local import SequentialExecutor
 from engine.runtime.asking import asked_for
 from engine.runtime.carryover import Before, Carryover
@@ -46,8 +45,9 @@ from engine.runtime.selection import check_ready, selected_nodes
 from engine.runtime.settings import Settings, settle
 from engine.runtime.signals import Signals
 from engine.runtime.values import Values
+from engine.telemetry.metrics import Metrics, Sampler
 from engine.worker.clock import now
-from engine.worker.codec import ABSENT, BlobRef, from_stored
+from engine.worker.codec import ABSENT, BlobRef
 from engine.worker.sendable import check_sendable
 
 
@@ -133,6 +133,9 @@ class Launch:
         self.notices = NoticeMaker(
             handlers, opened.run_id, self.machine, self.names, self.reporter.say
         )
+        self.metrics = Metrics()
+        self.sampler = Sampler(
+            lambda: [pid for executor in self.executors.values() for pid in executor.pids()])
         self.commands = Commands(self.runner, self.names)
         self._first_failure: BaseException | None = None
         self._signal: int | None = None
@@ -171,7 +174,9 @@ class Launch:
         elif self.outline.to_data() != history.outline_data():
             entries.append(["U", self.outline.to_data()])
         data = pack_entries(entries)
-        opened.store.append(data, {
+        # Folded now: what is read at the end follows it, or a changed graph would be taken over
+        # a second time.
+        history.seq = opened.store.append(data, {
             "workflow": self.about.workflow, "file": self.about.file or "",
             "identity": self.about.identity(), "state": str(RunState.RUNNING),
             "updated": repr(now()), **({} if plan else {"created": repr(now())}),
@@ -322,6 +327,9 @@ class Launch:
         stack.callback(self.scope.close)
         if not isinstance(self.reporter, Silent):
             self.runner.bus.subscribe(self.reporter.changes)
+        self.runner.bus.subscribe(self.metrics)
+        self.sampler.start()
+        stack.callback(self.sampler.close)
         if self.notices.wants_tasks():
             self.runner.bus.subscribe(self.notices.changes)
         stack.callback(self.runner.bus.close)
@@ -362,15 +370,22 @@ class Launch:
         if opened.run_dir is None or self.runner.broken is not None:
             return
         history = opened.history
+        with suppress(StorageFull):  # figures are not worth waiting for room
+            opened.store.append(pack_entries([["T", self._figures()]]))
         history.read(opened.store.rows(history.seq))
         save_snapshot(opened.run_dir, history, sync=opened.sync)
+
+    def _figures(self) -> dict[str, Any]:
+        """What this session did, in figures: kept with the run."""
+        slots = sum(e.workers for lane, e in self.executors.items() if lane != "async")
+        return {**self.metrics.summary(slots=slots), "processes": self.sampler.summary()}
 
     def _run(self, seconds: float) -> Run:
         counts = self._counts()
         return Run(
             self.opened.run_id, self.about.workflow, self._record_at_end,
             lambda record: Names([n.name for n in self.graph.nodes], record.expansion),
-            self._read_value, self._result,
+            self.values.live, self._result,
             state=self.machine.run_state, why="", cause=self._cause(), counts=counts,
             seconds=seconds, signal=self._signal,
         )
@@ -392,17 +407,6 @@ class Launch:
     def _cause(self) -> BaseException | None:
         failed = sorted(self.machine.failed)
         return self.runner.exceptions.get(failed[0]) if failed else None
-
-    def _read_value(self, tid: int) -> Any:
-        value = self.values.slots[tid]
-        if value is NO_VALUE:
-            value = self._record_at_end().values[tid]
-        if type(value) is BlobRef:
-            from engine.worker.codec import decode
-
-            return decode(self._read_blob(value))
-        return self.values.live(tid) if self.opened.run_dir is None else from_stored(value) \
-            if tid >= len(self.values.slots) else self.values.live(tid)
 
     def _result(self) -> Any:
         if self.graph.result is not None or self.about.form == "function":
