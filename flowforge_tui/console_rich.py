@@ -232,8 +232,7 @@ class RichConsole:
         line = self._failed_line(self._live.names.item(a.node.index, a.index), a.error,
                                  change.state)
         if change.state is TaskState.UP_FOR_RETRY:
-            wait = max(0.0, change.due - a.end)
-            line.append(f"; the next try is in {wording.duration(wait)}", "dim")
+            line.append(f"; {wording.next_try(change.due - a.end)}", "dim")
         self._above.append(line)
 
     def _failed_line(self, name: str, error: Any, state: TaskState = TaskState.FAILED) -> Text:

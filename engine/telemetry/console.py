@@ -29,6 +29,7 @@ from engine.telemetry.wording import (
     how_it_ended,
     how_it_stands,
     next_step,
+    next_try,
     states_of,
 )
 
@@ -142,8 +143,7 @@ class PlainConsole:
         mark = glyph(change.state, unicode=self._unicode)
         line = f"{mark} {self._name(a)}: {error_line(a.error)}"
         if change.state is not FAILED:
-            wait = max(0.0, change.due - a.end)
-            line += f"; try {a.number} failed, the next one is in {duration(wait)}"
+            line += f"; try {a.number} failed, {next_try(change.due - a.end)}"
         lines.append(line)
 
     def _name(self, a: Attempt) -> str:

@@ -34,6 +34,7 @@ from engine.telemetry.wording import (
     duration,
     error_line,
     how_it_ended,
+    next_try,
     states_of,
 )
 from engine.telemetry.workflow_log import WorkflowLog
@@ -190,7 +191,7 @@ class RunLog:
             return
         text = f"{self._name(a)} failed, try {a.number}: {error_line(a.error)}"
         if again:
-            text += f"; the next try is in {duration(max(0.0, change.due - a.end))}"
+            text += f"; {next_try(change.due - a.end)}"
         lines.append(self._line(_WARNING if again else _ERROR, text))
 
     def _moved(self, change: Moved, lines: list[str]) -> None:

@@ -54,6 +54,11 @@ def amount(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def next_try(seconds: float) -> str:
+    """When a failed task is tried again: `the next try is in 2.0 s`."""
+    return f"the next try is in {duration(seconds)}" if seconds >= 0.05 else "trying again at once"
+
+
 def how_it_stands(counts: Mapping[TaskState, int]) -> str:
     """`1,204 of 3,000 done, 3 failed, 32 running, 1,765 waiting`."""
     total = sum(counts.values())
