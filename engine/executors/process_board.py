@@ -17,7 +17,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import tempfile
 from collections.abc import Iterator
 from typing import Final
 
@@ -138,5 +137,7 @@ def nameless_file() -> int:
     """A descriptor of a file that only those have who are given it. Raises OSError."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("flowforge")
+    import tempfile  # 6 ms, which every start of a worker would pay
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
