@@ -147,7 +147,7 @@ class NotInTask(FlowForgeError, RuntimeError):
     """`current()` was called where no task is running. Call it from a task's own function."""
 
 
-class Skip(Exception):  # noqa: N818 - reads as a verb where it is raised
+class Skip(Exception):
     """Raise it inside a task to end it SKIPPED: `raise Skip("nothing new today")`."""
 
     def __init__(self, why: str = "") -> None:

@@ -174,7 +174,7 @@ class JsonConsole:
 
     def _expanded(self, change: Expanded) -> Iterator[Event]:
         yield {"event": "task.mapped", "at": time.time(), "task": self._name(change.node),
-               "items": change.count, "carried": len(change.carried)}
+               "items": change.size, "carried": len(change.carried)}
 
     def _run_moved(self, change: RunMoved) -> Iterator[Event]:
         yield {"event": "run.state", "at": change.at, "state": str(change.state),

@@ -10,7 +10,7 @@ Rule 3: an edge is kept once, as the upstream node's index in `Node.upstream`; a
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.core.handles import Handle, handles_in
@@ -289,9 +289,9 @@ class Graph:
         inside = [
             h for h in handles_in((node.args, node.kwargs, node.when)) if h.node.index in sources
         ]
-        if inside or len(sources) < len(info.over) and any(
+        if inside or (len(sources) < len(info.over) and any(
             type(h) is Handle and h.node.index not in sources for h in info.over.values()
-        ):
+        )):
             # Used as a whole too, or zipped with something that exists only later: every
             # item would wait for all of it anyway.
             info.sources = ()
@@ -323,7 +323,7 @@ class Graph:
             seen[at] = len(path)
             path.append(at)
             at = next(u for u in self.nodes[at].upstream if u in stuck)
-        ring = path[seen[at]:] + [at]
+        ring = [*path[seen[at]:], at]
         return [self.nodes[i].name for i in reversed(ring)]
 
     def _longest_paths(self, order: list[int]) -> list[float]:

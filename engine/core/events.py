@@ -52,9 +52,6 @@ class Attempt:
         "value", "worker",
     )
 
-    run: Any
-    """Its `worker.context.RunScope`: set by the worker, unset until then."""
-
     def __init__(
         self, tid: int, node: Node, index: int, number: int, generation: int, timeout: float | None
     ) -> None:
@@ -73,12 +70,24 @@ class Attempt:
         self.start = 0.0
         """When the function was called; 0.0 until then."""
         self.end = 0.0
+        self.run: Any
+        """The worker's `worker.context.RunScope`. Like all that follows but `status`, unset
+        until a worker sets it: unset slots cost nothing."""
+        self.worker: int
+        """Which of its executor's workers ran it, from 0."""
+        self.value: Any
+        """The live result, or the stored form of it if it came from another process."""
+        self.payload: Any
+        """What is stored of the result."""
+        self.error: ErrorInfo
+        self.reason: FailureReason | str
+        """A `FailureReason`; or in words why it was skipped or cancelled."""
+        self.exception: BaseException | None
+        self.retryable: bool
+        self.delay: float | None
         self.status: TaskState | None = None
         """SUCCESS, FAILED, SKIPPED or CANCELLED; QUEUED: never started, put it back;
         None while in hand."""
-        # `run` (its `worker.context.RunScope`), `worker`, `value` and `payload`, and on failure
-        # `reason`, `error`, `exception`, `retryable` and `delay`, are set by the worker:
-        # unset slots cost nothing.
 
     def succeed(self, value: Any, payload: Any) -> None:
         """Report a result: the live value, and what is stored of it."""
@@ -160,7 +169,8 @@ class Expanded(NamedTuple):
 
     node: int
     base: int
-    count: int
+    size: int
+    """How many items."""
     keys: Sequence[str] | None
     """The items' names, where the map has a key."""
     marks: Sequence[Any] | None

@@ -96,13 +96,13 @@ class Handle:
     __str__ = _refuse("made a string", 'pass it as an argument, or shell(["cmd", handle])')
     __int__ = __float__ = __index__ = _refuse("made a number", _COMPUTE)
     __lt__ = __le__ = __gt__ = __ge__ = _refuse("compared", _COMPUTE)
-    __eq__ = _refuse("compared", _COMPUTE)  # type: ignore[assignment]
-    __ne__ = _refuse("compared", _COMPUTE)  # type: ignore[assignment]
+    __eq__ = _refuse("compared", _COMPUTE)
+    __ne__ = _refuse("compared", _COMPUTE)
     __hash__ = object.__hash__
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse("computed with", _COMPUTE)
-    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _refuse("computed with", _COMPUTE)
-    __mod__ = __rmod__ = __pow__ = __rpow__ = __neg__ = __abs__ = _refuse("computed with", _COMPUTE)
-    __matmul__ = __and__ = __or__ = __xor__ = _refuse("computed with", _COMPUTE)
+    __add__ = __radd__ = __sub__ = __rsub__ = _refuse("computed with", _COMPUTE)
+    __mul__ = __rmul__ = __matmul__ = __truediv__ = __rtruediv__ = __add__
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __add__
+    __neg__ = __abs__ = __and__ = __or__ = __xor__ = __add__
 
 
 class Quote:

@@ -158,13 +158,13 @@ class Machine:
         self._slot = [slots.setdefault(id(node.spec), len(slots)) for node in nodes]
         """Index of each node's task in `cost`: nodes of one task share its measured cost."""
         self.cost = [-1.0] * len(slots)
-        """Seconds an attempt of each task takes: follows rises at once, falls slowly. -1: unknown."""
+        """Seconds an attempt of each task takes; -1: unknown. Rises at once, falls slowly."""
         self._solo = bytearray(node.spec.options.solo for node in nodes)
         self._ends: deque[tuple[int, int]] = deque()
         self._moved: dict[tuple[TaskState, int, str], list[int]] = {}
         self._fresh: list[int] = []
 
-    # == start and restore =======================================================================
+    # == start and restore ==================================================================
 
     def start(self, now: float) -> None:
         """Begin, from nothing or from restored states: queue whatever can run."""
@@ -204,7 +204,7 @@ class Machine:
         } if self.state.find(FAILED) >= 0 else set()
         assert len(self.state) == size + len(self.item_node)
 
-    # == the hot path ==============================================================================
+    # == the hot path =======================================================================
 
     def finish(self, attempts: Iterable[Attempt], now: float) -> None:
         """Take in the outcomes of attempts. Late and unknown ones are dropped."""
@@ -329,7 +329,7 @@ class Machine:
             tid, node, index, self.tries.get(tid, 0) + 1, self.generation.get(tid, 1), timeout
         )
 
-    # == ends that are not plain successes =============================================================
+    # == ends that are not plain successes ==================================================
 
     def _uncommon_end(self, a: Attempt, now: float) -> None:
         tid, status = a.tid, a.status
@@ -412,7 +412,7 @@ class Machine:
         self._moved.setdefault((state, -1, ""), []).append(k)
         self._node_ended(k, state)
 
-    # == propagation =======================================================================================
+    # == propagation ========================================================================
 
     def _node_ended(self, k: int, state: TaskState) -> None:
         if self._selected[k]:
@@ -434,7 +434,7 @@ class Machine:
                 if state[c] != PENDING:
                     continue
                 if not strict[c]:
-                    self._tell_loose(c, k, ended)
+                    self._tell_loose(c, k, TaskState(ended))
                 elif ended == SUCCESS:
                     if gate[c]:
                         continue
@@ -479,7 +479,7 @@ class Machine:
 
     def _ask_rule(self, c: int) -> None:
         counts = self._tallies[c]
-        verdict = RULES[self._rules[c]](Tally(*counts, open=1 if self._waits(c) else 0))
+        verdict = RULES[self._rules[c]](Tally.of(counts, 1 if self._waits(c) else 0))
         self._follow(c, verdict, -1)
 
     def _waits(self, c: int) -> bool:
@@ -538,7 +538,7 @@ class Machine:
             if IS_TERMINAL[state]:
                 counts[COLUMN[state]] += 1
         waiting = self._item_wait[c][index]
-        verdict = RULES[self._rules[c]](Tally(*counts, open=waiting))
+        verdict = RULES[self._rules[c]](Tally.of(counts, waiting))
         self._follow(child, verdict, self.base[info.sources[0]] + index)
 
     def _follow(self, tid: int, verdict: bool | TaskState | None, cause: int) -> None:
@@ -583,7 +583,7 @@ class Machine:
                 self.changes.append(Moved(tids, state, cause, why))
             self._moved.clear()
 
-    # == maps ===============================================================================================
+    # == maps ===============================================================================
 
     def expand(
         self,
@@ -660,8 +660,8 @@ class Machine:
         assert info is not None
         if info.sources:
             waits = array("i", bytes(4 * count))
-            for s in info.sources:
-                above = self.base[s]
+            for source in info.sources:
+                above = self.base[source]
                 for i in range(count):
                     if not IS_TERMINAL[self.state[above + i]]:
                         waits[i] += 1
@@ -689,7 +689,7 @@ class Machine:
                 self._queue(at, end, k)
             at = end + 1
 
-    # == limits and pauses ===================================================================================
+    # == limits and pauses ==================================================================
 
     def _park(self, node: Node, start: int, stop: int) -> bool:
         """Set a range aside if its node is paused or a limit has no room; True if it was."""
@@ -718,7 +718,7 @@ class Machine:
             if name in self.parked:
                 self._unpark(name)
 
-    # == time ==================================================================================================
+    # == time ===============================================================================
 
     def tick(self, now: float) -> None:
         """Let the retries that are due be queued."""
@@ -739,7 +739,7 @@ class Machine:
         """Attempts that have been running long enough to be shown."""
         self.changes.append(Started(attempts))
 
-    # == people's commands ===========================================================================================
+    # == people's commands ==================================================================
 
     def pause(self, now: float) -> bool:
         """Dispatch nothing more until `unpause`. What runs goes on. False: it was so already."""
@@ -759,14 +759,15 @@ class Machine:
         self.changes.append(RunMoved(RunState.RUNNING, "", now))
         return True
 
-    def pause_node(self, k: int) -> None:
-        """Dispatch no more task runs of node k."""
-        self.paused_nodes.add(k)
+    def pause_nodes(self, nodes: Iterable[int]) -> None:
+        """Dispatch no more task runs of these nodes."""
+        self.paused_nodes.update(nodes)
 
-    def unpause_node(self, k: int) -> None:
-        """Undo `pause_node`."""
-        self.paused_nodes.discard(k)
-        self._unpark(f"pause:{k}")
+    def unpause_nodes(self, nodes: Iterable[int]) -> None:
+        """Undo `pause_nodes`."""
+        for k in nodes:
+            self.paused_nodes.discard(k)
+            self._unpark(f"pause:{k}")
 
     def cancel(self, tids: Iterable[int], now: float) -> int:
         """Cancel task runs that have not ended; returns how many. Groups mean all their items."""
@@ -935,7 +936,7 @@ class Machine:
         self.keys.pop(k, None)
         self._bad.pop(k, None)
 
-    # == derived counters ========================================================================================
+    # == derived counters ===================================================================
 
     def _recount(self, nodes: Iterable[int]) -> None:
         """Derive gates, tallies and group counters of nodes from the states."""
@@ -1010,7 +1011,7 @@ class Machine:
         else:
             self._ask_rule(k)
 
-    # == ids ===========================================================================================================
+    # == ids ================================================================================
 
     def node_of(self, tid: int) -> int:
         """The node of a task run."""
@@ -1029,7 +1030,7 @@ class Machine:
                 out[tid] = None
         return list(out)
 
-    # == the end ===========================================================================================================
+    # == the end ============================================================================
 
     def _check_over(self, now: float) -> None:
         """End the run if nothing is left, or nothing more will be dispatched."""

@@ -125,10 +125,10 @@ class Overview:
         self._ended(change.tids)
 
     def _expanded(self, change: Expanded) -> None:
-        more = change.base + change.count - len(self.state)
+        more = change.base + change.size - len(self.state)
         if more > 0:
             self.state.extend(bytes(more))
-        self.spread[change.node] = (change.base, change.count)
+        self.spread[change.node] = (change.base, change.size)
         for new, _ in change.carried:
             self.state[new] = SUCCESS
 

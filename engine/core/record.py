@@ -59,7 +59,7 @@ class RunRecord:
         self.began = 0.0
         self.ended = 0.0
 
-    # -- reading ---------------------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------------
 
     def state_of(self, tid: int) -> TaskState:
         return TaskState(self.state[tid])
@@ -94,7 +94,7 @@ class RunRecord:
             total[s] += plain.count(s)
         return total
 
-    # -- folding: one method a change ----------------------------------------------------------
+    # -- folding: one method a change -------------------------------------------------------
 
     def succeeded(
         self,
@@ -169,7 +169,7 @@ class RunRecord:
                 self.previous[tid] = (base, count, keys, self.marks.pop(tid, None))
             self.state[tid] = PENDING
             for column in (self.failures, self.errors, self.why, self.due):
-                column.pop(tid, None)  # type: ignore[attr-defined]
+                column.pop(tid, None)
         for tid in bump:
             self.generation[tid] = self.generation.get(tid, 1) + 1
             self.number[tid] = 0
@@ -210,9 +210,11 @@ class RunRecord:
             self.began = at
         self.ended = 0.0 if state is RunState.RUNNING else at
 
-    # -- a workflow that changed between two sessions ---------------------------------------------
+    # -- a workflow that changed between two sessions ---------------------------------------
 
-    def regraph(self, size: int, node_map: Sequence[int], drop: set[int], rematch: set[int]) -> None:
+    def regraph(
+        self, size: int, node_map: Sequence[int], drop: set[int], rematch: set[int]
+    ) -> None:
         """Take over into a new graph what still counts. Every id may change.
 
         `node_map[new]` is the old node or -1. Nodes in `drop` start over; of those in
@@ -262,7 +264,7 @@ class RunRecord:
             if tid in column:
                 getattr(self, name)[new] = column[tid]
 
-    # -- what a resume starts from --------------------------------------------------------------------
+    # -- what a resume starts from ----------------------------------------------------------
 
     def unfinished(self) -> list[int]:
         """Ids of task runs that had not ended."""

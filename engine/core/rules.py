@@ -9,7 +9,7 @@ Rule 3: the words are Airflow's, and so are the meanings, with one addition: an 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from engine.core.states import (
@@ -37,9 +37,11 @@ class Tally(NamedTuple):
     def total(self) -> int:
         return sum(self)
 
-    @property
-    def done(self) -> int:
-        return self.total - self.open
+    @classmethod
+    def of(cls, counts: Sequence[int], waiting: int) -> Tally:
+        """A tally of counts by `COLUMN`, and how many are still open."""
+        success, failed, upstream_failed, skipped, cancelled = counts
+        return cls(success, failed, upstream_failed, skipped, cancelled, waiting)
 
 
 #: Position in a Tally of each terminal state.

@@ -112,7 +112,9 @@ class AsyncExecutor:
             report_exception(a, error)
         self._finished(a)
 
-    async def _call(self, a: Attempt, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+    async def _call(
+        self, a: Attempt, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> object:
         spec = a.node.spec
         wanted = {n: r for n, r in spec.resources.items() if n not in kwargs}
         if not wanted:

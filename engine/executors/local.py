@@ -57,7 +57,7 @@ class LocalWorker:
         batch, done, scope, arguments = self.batch, self.done.append, hub.run, hub.arguments
         index, set_here = self.index, HERE.set
         clock, offset = time.monotonic, OFFSET  # `now`, without the call
-        while not self.given_up:
+        while True:
             try:
                 a = batch.popleft()
             except IndexError:

@@ -57,7 +57,7 @@ class Commands:
         """Stop dispatching, of the run or of some tasks. What runs goes on."""
         if tasks:
             nodes = {self._runner.machine.node_of(t) for t in self._ids(tasks)}
-            self._do(lambda m, at: [m.pause_node(k) for k in nodes])
+            self._do(lambda m, at: m.pause_nodes(nodes))
             return f"{', '.join(tasks)} paused; what runs goes on"
         if not self._do(lambda m, at: m.pause(at)):
             raise RunError("the run is paused already, or ending")
@@ -67,7 +67,7 @@ class Commands:
         """Dispatch again."""
         if tasks:
             nodes = {self._runner.machine.node_of(t) for t in self._ids(tasks)}
-            self._do(lambda m, at: [m.unpause_node(k) for k in nodes])
+            self._do(lambda m, at: m.unpause_nodes(nodes))
             return f"{', '.join(tasks)} goes on"
         if not self._do(lambda m, at: m.unpause(at)):
             raise RunError("the run is not paused")

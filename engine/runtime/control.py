@@ -81,7 +81,9 @@ def ask(path: Path, request: dict[str, Any], timeout: float = 30.0) -> dict[str,
             with s.makefile("rb") as stream:
                 line = stream.readline()
     except OSError as error:
-        raise RunError(f"the run's owner does not answer ({error}); it may just have ended") from None
+        raise RunError(
+            f"the run's owner does not answer ({error}); it may just have ended"
+        ) from None
     if not line:
         raise RunError("the run's owner hung up without an answer; it may just have ended")
     answer: dict[str, Any] = json.loads(line)

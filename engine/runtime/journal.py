@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgpack
@@ -44,7 +45,7 @@ def pack_ids(tids: Sequence[int]) -> Any:
     if isinstance(tids, range) and (n < 2 or tids.step == 1):
         return [tids.start, n]
     if n and tids[n - 1] - tids[0] == n - 1 and all(
-        b - a == 1 for a, b in zip(tids, tids[1:], strict=False)
+        b - a == 1 for a, b in pairwise(tids)
     ):
         return [tids[0], n]
     return array("I", tids).tobytes()
@@ -95,7 +96,7 @@ def _pack_expanded(c: Expanded) -> Entry:
         marks = ([c.marks.start, c.marks.stop, c.marks.step] if isinstance(c.marks, range)
                  else pack_column(list(c.marks)))
     keys = None if c.keys is None else list(c.keys)
-    return ["X", c.node, c.base, c.count, keys, marks, [list(pair) for pair in c.carried]]
+    return ["X", c.node, c.base, c.size, keys, marks, [list(pair) for pair in c.carried]]
 
 
 _PACKERS: dict[type, Callable[[Any], Entry]] = {

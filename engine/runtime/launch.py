@@ -141,7 +141,7 @@ class Launch:
         self._signal: int | None = None
         self._killed = False
 
-    # == what still counts =====================================================================
+    # == what still counts ==================================================================
 
     def _plan(self) -> Plan | None:
         """Compare the graph with the one the run was started with. Raises CodeChanged."""
@@ -258,7 +258,7 @@ class Launch:
                 return False
         return True
 
-    # == storage behind the values ===============================================================
+    # == storage behind the values ==========================================================
 
     def _read_blob(self, ref: BlobRef) -> bytes:
         assert self.opened.blobs is not None
@@ -284,7 +284,7 @@ class Launch:
         base = self.machine.base[k]
         return None if base < 0 else (base, self.machine.count[k], self.machine.keys.get(k))
 
-    # == the session =============================================================================
+    # == the session ========================================================================
 
     def go(self) -> Run:
         """Run to the end of the session; returns the run as it then is."""
@@ -363,7 +363,7 @@ class Launch:
             self._killed = True
             self.runner.abandon()
 
-    # == the end ====================================================================================
+    # == the end ============================================================================
 
     def _finish_files(self) -> None:
         opened = self.opened
@@ -423,7 +423,7 @@ class Launch:
         if self._signal == signals.SIGINT and self.machine.run_state is RunState.INTERRUPTED:
             raise KeyboardInterrupt
 
-    # == listeners =====================================================================================
+    # == listeners ==========================================================================
 
     def _tell_start(self) -> None:
         self.notices.tell(RunStarted(

@@ -31,7 +31,7 @@ def lost_results(
     again: dict[int, None] = {}
     todo = deque(
         k for k in range(graph.size)
-        if not IS_TERMINAL[machine.state[k]] or machine.base[k] >= 0 and machine_open(machine, k)
+        if not IS_TERMINAL[machine.state[k]] or (machine.base[k] >= 0 and machine_open(machine, k))
     )
     seen = set(todo)
     for k in needed_at_end:

@@ -34,8 +34,8 @@ from engine.core.states import SUCCESS
 from engine.errors import StorageError, StorageFull
 from engine.executors.base import Executor
 from engine.runtime.bus import Bus
-from engine.runtime.journal import ChangePacker
 from engine.runtime.carryover import Carryover
+from engine.runtime.journal import ChangePacker
 from engine.runtime.values import Arguments, Values
 from engine.state.store import Store
 from engine.worker.clock import now
@@ -107,7 +107,7 @@ class Runner:
         self._announced: set[int] = set()
         self._wake = threading.Event()
 
-    # == the executors' side ===================================================================
+    # == the executors' side ================================================================
 
     def exchange(self, lane: str, finished: list[Attempt]) -> list[Attempt] | None:
         """Hand in outcomes; returns the next batch, or None when it is time to end."""
@@ -156,7 +156,7 @@ class Runner:
                 if type(a.value) is Encoded:
                     a.value = ref
 
-    # == one step, under the lock ================================================================
+    # == one step, under the lock ===========================================================
 
     def _step(self, finished: list[Attempt]) -> None:
         machine, inbox = self.machine, self._inbox
@@ -211,20 +211,19 @@ class Runner:
         """Keep the values in step with the machine."""
         values = self.values
         for change in changes:
-            kind = type(change)
-            if kind is Succeeded or kind is Moved:
+            if isinstance(change, (Succeeded, Moved)):
                 continue
-            if kind is Failed:
-                a = change.attempt  # type: ignore[union-attr]
+            if isinstance(change, Failed):
+                a = change.attempt
                 values.errors[a.tid] = (str(a.reason), a.error)
                 if a.exception is not None and len(self.exceptions) < KEPT_EXCEPTIONS:
                     self.exceptions[a.tid] = a.exception
-            elif kind is Expanded:
-                values.grow(change.base + change.count)  # type: ignore[union-attr]
-                for new, old in change.carried:  # type: ignore[union-attr]
+            elif isinstance(change, Expanded):
+                values.grow(change.base + change.size)
+                for new, old in change.carried:
                     values.slots[new] = values.slots[old]
-            elif kind is Reset:
-                for tid in change.tids:  # type: ignore[union-attr]
+            elif isinstance(change, Reset):
+                for tid in change.tids:
                     values.forget(tid)
                 values.recount()
         if self.machine.ended:
@@ -265,7 +264,7 @@ class Runner:
                 elif queue:
                     self._work[lane].notify(min(idle, queue.count))
 
-    # == what the machine asks for, outside the lock ================================================
+    # == what the machine asks for, outside the lock ========================================
 
     def _asks(self) -> list[Expand | Stop]:
         if not self.machine.asks:
@@ -298,7 +297,7 @@ class Runner:
             carried = self._carryover.match(k, count, keys, marks)
             self.machine.expand(k, count, now(), keys, marks, carried)
 
-    # == people's side ================================================================================
+    # == people's side ======================================================================
 
     def command(self, act: Callable[[Machine, float], Any]) -> Any:
         """Do something to the machine under the lock, record it, and see it through."""
@@ -325,7 +324,7 @@ class Runner:
                 executor.start(self, workers[lane], grace)
         threading.Thread(target=self._tick_on, name="flowforge-ticker", daemon=True).start()
 
-    # == time =========================================================================================
+    # == time ===============================================================================
 
     def _tick_on(self) -> None:
         """The ticker: timeouts, due retries, announcements, and what slow tasks hold up."""

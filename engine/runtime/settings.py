@@ -11,11 +11,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from engine.errors import ConfigError
 from engine.runtime.options import RunOptions
 
+OnCodeChange = Literal["rerun", "reuse", "fail"]
 EXECUTORS = ("thread", "process", "sequential")
 CHOICES: dict[str, tuple[str, ...]] = {
     "executor": EXECUTORS,
@@ -42,7 +43,7 @@ class Settings:
     grace: float
     until: tuple[str, ...]
     only: tuple[str, ...]
-    on_code_change: str
+    on_code_change: OnCodeChange
     output: str
 
 
@@ -69,7 +70,8 @@ def settle(options: RunOptions, flags: RunOptions) -> Settings:
         grace=5.0 if o.grace is None else o.grace,
         until=tuple(o.until or ()),
         only=tuple(o.only or ()),
-        on_code_change=_chosen("on_code_change", o.on_code_change or "rerun"),
+        on_code_change=cast(
+            OnCodeChange, _chosen("on_code_change", o.on_code_change or "rerun")),
         output=_chosen("output", o.output or "auto"),
     )
 

@@ -223,7 +223,7 @@ class RunLog:
     def _expanded(self, change: Expanded, lines: list[str]) -> None:
         if self._room(1):
             carried = f", {len(change.carried):,} as before" if change.carried else ""
-            items = amount(change.count, "item")
+            items = amount(change.size, "item")
             lines.append(self._line(_INFO, f"{self._of(change.node)} has {items}{carried}"))
 
     def _run_moved(self, change: RunMoved, lines: list[str]) -> None:

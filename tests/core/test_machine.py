@@ -272,10 +272,10 @@ def test_pause_stops_dispatch_and_unpause_goes_on():
 
 def test_pause_of_one_task_lets_the_others_run():
     d = Driver(diamond()).start()
-    d.m.pause_node(d.id("b"))
+    d.m.pause_nodes([d.id("b")])
     d.end(d.take()[0])
     assert [a.node.name for a in d.take() + d.take()] == ["c"]
-    d.m.unpause_node(d.id("b"))
+    d.m.unpause_nodes([d.id("b")])
     d.run()
     assert d.m.run_state is RunState.SUCCESS
 
