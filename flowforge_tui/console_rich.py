@@ -91,6 +91,8 @@ class RichConsole:
             self._frame(), console=self.console, auto_refresh=False, transient=True,
         )
         self._display.start(refresh=True)
+        # Rich hides the cursor; left as it is, no way of dying can leave it hidden.
+        self.console.show_cursor(True)
         self._ticker = threading.Thread(target=self._tick, name="flowforge-display", daemon=True)
         self._ticker.start()
 
@@ -146,8 +148,7 @@ class RichConsole:
 
     def _print(self, lines: list[Text]) -> None:
         for line in lines:
-            line.end = "\n"
-            self.console.print(line)
+            self.console.print(line, soft_wrap=True)
 
     def _frame(self) -> Group:
         with self._lock:
@@ -165,8 +166,7 @@ class RichConsole:
     def _head(self, counts: dict[TaskState, int]) -> Text:
         assert self._live is not None
         state = self._overview.run_state
-        head = plain(self._live.workflow, "bold", 40)
-        head.append(f"  {self._live.run_id}  ", "dim")
+        head = _title(self._live.workflow, self._live.run_id)
         head.append(str(state), RUN_COLOURS[state])
         head.append(f"  {wording.clock(time.monotonic() - self._began)} ")
         for s in _ATTENTION:
@@ -181,7 +181,8 @@ class RichConsole:
         width = max(10, min(self.console.width - 8, 72))
         filled = int(width * share)
         full, empty = ("█", "░") if self.unicode else ("#", ".")
-        bar = Text(full * filled, LOOKS[TaskState.SUCCESS].colour, end="")
+        bar = Text(full * filled, no_wrap=True)
+        bar.stylize(LOOKS[TaskState.SUCCESS].colour)
         bar.append(empty * (width - filled), "dim")
         bar.append(f" {int(100 * share):3}%")
         return bar
@@ -197,11 +198,10 @@ class RichConsole:
 
     def _section_row(self, name: str, counts: dict[TaskState, int]) -> tuple[Text, ...]:
         state = _attention(counts)
-        title = Text(f"{self._mark(state)} ", _style(state), end="")
-        title.append_text(plain(name, limit=40))
+        title = Text.assemble((f"{self._mark(state)} ", _style(state)), plain(name, limit=40))
         done = sum(n for s, n in counts.items() if IS_TERMINAL[s])
-        figures = Text(f"{done:,}/{sum(counts.values()):,}", justify="right", end="")
-        details = Text(end="")
+        figures = Text(f"{done:,}/{sum(counts.values()):,}", justify="right")
+        details = Text()
         for s in (TaskState.FAILED, TaskState.RUNNING, TaskState.UP_FOR_RETRY,
                   TaskState.UPSTREAM_FAILED, TaskState.SKIPPED, TaskState.CANCELLED):
             if counts[s]:
@@ -216,9 +216,9 @@ class RichConsole:
         names, machine, now = self._live.names, self._live.machine, time.time()
         rows: list[tuple[Text, ...]] = []
         for tid, start in running[:max(0, room)]:
-            name = Text(f"  {self._mark(TaskState.RUNNING)} ", _style(TaskState.RUNNING), end="")
-            name.append_text(plain(names.of(tid, machine.node_of(tid)), limit=40))
-            rows.append((name, Text(wording.clock(now - start), justify="right"), Text()))
+            mark = (f"  {self._mark(TaskState.RUNNING)} ", _style(TaskState.RUNNING))
+            name = plain(names.of(tid, machine.node_of(tid)), limit=40)
+            rows.append((Text.assemble(mark, name), Text(wording.clock(now - start), justify="right"), Text()))
         return rows
 
     # -- lines that stay --------------------------------------------------------------------------
@@ -236,16 +236,13 @@ class RichConsole:
         self._above.append(line)
 
     def _failed_line(self, name: str, error: Any, state: TaskState = TaskState.FAILED) -> Text:
-        line = Text(f"{self._mark(state)} ", _style(state), end="")
-        line.append(safe_line(name, 80), "bold")
-        line.append(f": {wording.error_line(error)}")
-        return line
+        return Text.assemble((f"{self._mark(state)} ", _style(state)),
+                             (safe_line(name, 80), "bold"), f": {wording.error_line(error)}")
 
     def _ending(self, run: Run) -> list[Text]:
         assert self._live is not None
         counts = wording.states_of(run.counts)
-        head = plain(run.workflow, "bold", 40)
-        head.append(f"  {run.run_id}  ", "dim")
+        head = _title(run.workflow, run.run_id)
         head.append(str(run.state), f"bold {RUN_COLOURS[run.state]}")
         head.append(f" in {wording.duration(run.seconds)}: {wording.how_it_ended(counts)}")
         told, total = failures_of(run, self._live)
@@ -257,6 +254,11 @@ class RichConsole:
 
     def _mark(self, state: TaskState) -> str:
         return glyph(state, unicode=self.unicode)
+
+
+def _title(workflow: str, run_id: str) -> Text:
+    return Text.assemble((safe_line(workflow, 40), "bold"), (f"  {run_id}  ", "dim"),
+                         no_wrap=True, overflow="ellipsis")
 
 
 def _attention(counts: dict[TaskState, int]) -> TaskState:

@@ -12,7 +12,15 @@ from engine.front import Request, start
 from flowforge_tui import exits
 
 if TYPE_CHECKING:
+    from engine import Run
     from engine.front import Reporter
+
+#: Runs of more task runs than this do not have their result shown: it may be as long, and to
+#: read it back takes about a second for each 200,000.
+RESULT_SHOWN = 20_000
+
+#: Characters of a result that are shown.
+RESULT_WIDTH = 1_000
 
 
 def output_of(request: Request) -> str:
@@ -48,7 +56,28 @@ def carry_out(
         # The run is over; it is the code behind it that raised.
         exits.tell(error)
         return exits.code_of_run(request.run.state, request.run.signal) or exits.RUN_FAILED
-    return exits.code_of_run(run.state, run.signal) if run is not None else exits.SUCCESS
+    if run is None:
+        return exits.SUCCESS
+    code = exits.code_of_run(run.state, run.signal)
+    if code == exits.SUCCESS and output_of(request) not in ("json", "silent"):
+        tell_result(run)
+    return code
+
+
+def tell_result(run: Run) -> None:
+    """What the workflow returned, on one line of stderr; nothing if it returned nothing."""
+    if sum(run.counts.values()) > RESULT_SHOWN:
+        return
+    import reprlib
+
+    from engine.front import safe_line
+
+    short = reprlib.Repr()
+    short.maxdict = short.maxlist = short.maxtuple = 12
+    short.maxstring = short.maxother = 200
+    result = run.result
+    if result is not None:
+        print("result:", safe_line(short.repr(result), RESULT_WIDTH), file=sys.stderr)
 
 
 def console(output: str, events: IO[str] | None = None) -> Reporter:

@@ -20,4 +20,4 @@ def plain(text: str, style: str = "", limit: int = 0) -> Text:
     """One safe line as rich text, in which markup is only text."""
     from rich.text import Text
 
-    return Text(safe_line(text, limit), style=style, no_wrap=True, overflow="ellipsis", end="")
+    return Text(safe_line(text, limit), style=style, no_wrap=True, overflow="ellipsis")
