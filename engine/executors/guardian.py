@@ -72,8 +72,12 @@ class Guardian:
             self._watched.discard(pid)
             self._tell(b"-%d" % pid)
 
-    def close(self) -> None:
-        """End the guardian; it kills nothing. May be called twice."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the guardian; it kills nothing. May be called twice.
+
+        Without `wait` it is reaped in the background: a run shorter than the 20 ms that the
+        guardian takes to start need not last until it has.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -84,7 +88,10 @@ class Guardian:
             # Another run of this process may have put its own in place since.
             if os.environ.get(mark) == value:
                 _set_environment(mark, self._before[mark])
-        self._process.wait()
+        if wait:
+            self._process.wait()
+        else:
+            threading.Thread(target=self._process.wait, daemon=True).start()
 
     def _launch(self) -> None:
         reader, self._pipe = os.pipe()

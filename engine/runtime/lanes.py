@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine.core.dag import Graph, Node
 from engine.executors.base import Executor
+from engine.executors.guardian import Guardian
 from engine.executors.local import SequentialExecutor, ThreadExecutor
 from engine.runtime.settings import Settings
 
@@ -25,12 +26,12 @@ def lanes_of(graph: Graph, settings: Settings) -> list[str]:
     return [lane_of(node, settings.executor) for node in graph.nodes]
 
 
-def make_executors(lanes: Sequence[str]) -> dict[str, Executor]:
-    """One executor for each lane in use; at least one, so that an empty run can end."""
-    return {lane: _make(lane) for lane in dict.fromkeys(lanes)}
+def make_executors(lanes: Sequence[str], guardian: Guardian | None) -> dict[str, Executor]:
+    """One executor for each lane in use."""
+    return {lane: _make(lane, guardian) for lane in dict.fromkeys(lanes)}
 
 
-def _make(lane: str) -> Executor:
+def _make(lane: str, guardian: Guardian | None) -> Executor:
     if lane == "thread":
         return ThreadExecutor()
     if lane == "sequential":
@@ -41,7 +42,7 @@ def _make(lane: str) -> Executor:
         return AsyncExecutor()
     from engine.executors.process import ProcessExecutor
 
-    return ProcessExecutor()
+    return ProcessExecutor(guardian)
 
 
 def worker_counts(lanes: Sequence[str], settings: Settings) -> dict[str, int]:

@@ -20,6 +20,7 @@ from engine.core.notices import RunEnded, RunStarted
 from engine.core.record import NO_VALUE, RunRecord
 from engine.core.states import SUCCESS, RunState, TaskState
 from engine.errors import StorageError, StorageFull
+from engine.executors.guardian import Guardian, sweep
 from engine.executors.local import SequentialExecutor
 from engine.runtime.asking import asked_for
 from engine.runtime.carryover import Before, Carryover
@@ -125,7 +126,8 @@ class Launch:
         self.carryover = self._restore(record)
         logs = opened.run_dir / "logs" if opened.run_dir is not None else None
         self.scope = EngineScope(opened.run_id, settings.home, self.names, logs)
-        self.executors = make_executors(lanes)
+        self.guardian = _guardian(opened, self.reporter)
+        self.executors = make_executors(lanes, self.guardian)
         self.runner = Runner(
             graph, self.machine, self.values, opened.store, self.executors, self.scope,
             carryover=self.carryover, put_blob=self._put_blob, say=self.reporter.say,
@@ -322,6 +324,8 @@ class Launch:
     def _open_session(self, stack: ExitStack) -> None:
         from engine.worker import capture
 
+        if self.guardian is not None:
+            stack.callback(self.guardian.close, wait=False)
         capture.install()
         stack.callback(capture.uninstall)
         stack.callback(self.scope.close)
@@ -438,6 +442,20 @@ class Launch:
             self.opened.run_id, now(), self.about.workflow, run.state, seconds=run.seconds,
             error=error, counts=run.counts,
         ))
+
+
+def _guardian(opened: Opened, reporter: Reporter) -> Guardian | None:
+    """What ends the run's processes should this one die; and those of a dead owner, ended now."""
+    try:
+        if opened.resumed:
+            killed = sweep(opened.run_id)
+            if killed:
+                reporter.say(f"ended {killed} processes that the run's last owner left behind")
+        return Guardian.start(opened.run_id)
+    except OSError as error:
+        reporter.say(f"no guardian could be started ({error}): should this process be killed, "
+                     "its tasks' processes may live on until the run is resumed")
+        return None
 
 
 def _nothing() -> None:
