@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("runs", "List the runs, newest first."),
     "show": ("show", "Show a run, or one of its tasks."),
     "logs": ("logs", "Show what a run's tasks printed and logged."),
+    "attach": ("attach", "Follow a run until it ends."),
     "cancel": ("steer", "Cancel a live run, or some of its tasks."),
     "pause": ("steer", "Start no new tasks; what runs goes on."),
     "unpause": ("steer", "Start tasks again after a pause."),

@@ -119,6 +119,11 @@ class RichConsole:
 
     def end(self, run: Run) -> None:
         """Take the display away and print how it ended."""
+        self.close()
+        self._print(self._ending(run))
+
+    def close(self) -> None:
+        """Take the display away. May be called twice, and without an `end`."""
         self._ended.set()
         self._changed.set()
         if self._ticker is not None:
@@ -126,7 +131,6 @@ class RichConsole:
         self._print_above()
         if self._display is not None:
             self._display.stop()
-        self._print(list(self._ending(run)))
 
     # -- drawing ----------------------------------------------------------------------------------
 
@@ -218,7 +222,8 @@ class RichConsole:
         for tid, start in running[:max(0, room)]:
             mark = (f"  {self._mark(TaskState.RUNNING)} ", _style(TaskState.RUNNING))
             name = plain(names.of(tid, machine.node_of(tid)), limit=40)
-            rows.append((Text.assemble(mark, name), Text(wording.clock(now - start), justify="right"), Text()))
+            took = Text(wording.clock(now - start), justify="right")
+            rows.append((Text.assemble(mark, name), took, Text()))
         return rows
 
     # -- lines that stay --------------------------------------------------------------------------

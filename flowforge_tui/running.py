@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from engine import Run
     from engine.front import Reporter
 
-#: Runs of more task runs than this do not have their result shown: it may be as long, and to
-#: read it back takes about a second for each 200,000.
+#: Runs of more task runs than this do not have their result shown: it may hold a value of each
+#: of them, all of which would be read back for one line.
 RESULT_SHOWN = 20_000
 
 #: Characters of a result that are shown.
@@ -47,7 +47,13 @@ def carry_out(
         from flowforge_tui.console_json import claim_stdout
 
         events = claim_stdout()
-    request.reporter = lambda output: console(output, events)
+    made: list[Reporter] = []
+
+    def reporter(output: str) -> Reporter:
+        made.append(console(output, events))
+        return made[-1]
+
+    request.reporter = reporter
     try:
         run = start(request, file, workflow=workflow, written=written, values=values)
     except LoadError as error:
@@ -56,6 +62,10 @@ def carry_out(
         # The run is over; it is the code behind it that raised.
         exits.tell(error)
         return exits.code_of_run(request.run.state, request.run.signal) or exits.RUN_FAILED
+    finally:
+        for shown in made:
+            if hasattr(shown, "close"):  # a display that an error left open
+                shown.close()
     if run is None:
         return exits.SUCCESS
     code = exits.code_of_run(run.state, run.signal)
@@ -77,7 +87,7 @@ def tell_result(run: Run) -> None:
     short.maxstring = short.maxother = 200
     result = run.result
     if result is not None:
-        print("result:", safe_line(short.repr(result), RESULT_WIDTH), file=sys.stderr)
+        exits.say(f"result: {safe_line(short.repr(result), RESULT_WIDTH)}")
 
 
 def console(output: str, events: IO[str] | None = None) -> Reporter:

@@ -15,6 +15,10 @@ from engine.core.states import IS_TERMINAL, RunState, TaskState
 from engine.telemetry.glyphs import LOOKS
 from engine.telemetry.safe_text import safe_line
 
+#: Where the user stands. A resume enters the directory of its run; commands to copy, and paths,
+#: are for the shell that it was called from.
+_HERE = os.path.realpath(os.curdir)
+
 #: Characters of an error that a line shows.
 ERROR_WIDTH = 200
 
@@ -104,15 +108,14 @@ def place(error: ErrorInfo) -> str:
         return ""
     path = error.file
     # By text alone: a stored path may be of another machine, and looking it up costs a call.
-    here = f"{Path.cwd()}{os.sep}"
-    path = path.removeprefix(here)
+    path = path.removeprefix(f"{_HERE}{os.sep}")
     return safe_line(f"{path}:{error.line}" if error.line else path)
 
 
 def command(*words: str, home: str | None = None) -> str:
     """A command line to copy: quoted for a shell, with the state directory where it is not here."""
     line = shlex.join(safe_line(w) for w in ("flowforge", *words))
-    if home is None or Path(home) == Path.cwd() / ".flowforge":
+    if home is None or Path(home) == Path(_HERE, ".flowforge"):
         return line
     return f"FLOWFORGE_HOME={shlex.quote(safe_line(home))} {line}"
 

@@ -131,6 +131,7 @@ def _start(
 
 def _go_to(directory: str | None) -> None:
     """Where the run was started: its tasks may use relative paths."""
+    from engine.front import wording  # noqa: F401 - notes where the user stands
     from flowforge_tui import exits
 
     if directory is None or Path(directory) == Path.cwd():

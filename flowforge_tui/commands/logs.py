@@ -31,11 +31,11 @@ def logs(
     from flowforge_tui.tables import write
 
     stored = open_stored(state_directory(), run)
-    view = _View(stored, task, times=times, as_json=as_json)
+    view = View(stored, task, times=times, as_json=as_json)
     write(view.lines(view.read(follow=follow, last=last)))
 
 
-class _View:
+class View:
     """One look at a run's log."""
 
     def __init__(self, stored: StoredRun, task: str | None, *, times: bool, as_json: bool) -> None:
