@@ -142,6 +142,8 @@ class Launch:
         self._first_failure: BaseException | None = None
         self._signal: int | None = None
         self._killed = False
+        self._finished = False
+        """True once the history is complete and the store may be closed."""
 
     # == what still counts ==================================================================
 
@@ -272,7 +274,7 @@ class Launch:
         return self.opened.blobs.put(data, sync=self.opened.sync)
 
     def _reload_values(self) -> Sequence[Any]:
-        return self._load_record().values
+        return (self._record_at_end() if self._finished else self._load_record()).values
 
     def _load_record(self) -> RunRecord:
         """The record as it is on disk (or in the memory store) now."""
@@ -378,6 +380,7 @@ class Launch:
             opened.store.append(pack_entries([["T", self._figures()]]))
         history.read(opened.store.rows(history.seq))
         save_snapshot(opened.run_dir, history, sync=opened.sync)
+        self._finished = True
 
     def _figures(self) -> dict[str, Any]:
         """What this session did, in figures: kept with the run."""
