@@ -334,7 +334,7 @@ class Launch:
         if not isinstance(self.reporter, Silent):
             self.runner.bus.subscribe(self.reporter.changes)
         self.runner.bus.subscribe(self.metrics)
-        self.sampler.start()
+        self.runner.pollers.append(self.sampler.poll)
         stack.callback(self.sampler.close)
         if self.notices.wants_tasks():
             self.runner.bus.subscribe(self.notices.changes)
@@ -349,6 +349,7 @@ class Launch:
         assert sequential is None or isinstance(sequential, SequentialExecutor)
         with Signals(self._on_signal, sequential.interrupt_user_code if sequential else _nothing
                      ) as signals:
+            self.runner.pollers.append(signals.poll)
             self.runner.start(counts, self.settings.grace)
             if sequential is not None:
                 sequential.drive()

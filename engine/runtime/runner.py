@@ -105,6 +105,8 @@ class Runner:
         self.exceptions: dict[int, BaseException] = {}
         """The live exceptions of task runs that failed in this session, for `raise … from`."""
         self._announced: set[int] = set()
+        self.pollers: list[Callable[[], None]] = []
+        """Called at every tick, at least ten times a second, outside the lock."""
         self._wake = threading.Event()
 
     # == the executors' side ================================================================
@@ -339,6 +341,8 @@ class Runner:
             before = now()
             self._wake.wait(pause)
             self._wake.clear()
+            for poll in self.pollers:
+                poll()
             slept = now() - before - pause
             if slept > SUSPENDED:
                 self._slept(slept)

@@ -1,7 +1,7 @@
 """Ctrl-C and its kin, for a run hosted by the main thread.
 
 Rule 1: a handler sets a number and nothing else; it may interrupt a thread that holds the
-        runner's lock. A watcher thread acts on it.
+        runner's lock. The runner's ticker acts on it, within a tenth of a second.
 Rule 2: the first Ctrl-C drains, the second cancels what runs, the third kills. SIGTERM is
         the second. The run is INTERRUPTED, never CANCELLED, by a signal.
 Rule 3: SIGHUP does not stop a headless run.
@@ -21,14 +21,14 @@ class Signals:
 
     def __init__(self, act: Callable[[int], None], interrupt: Callable[[], None]) -> None:
         self._act = act
-        """Called on the watcher thread with 1 (drain), 2 (stop) or 3 (kill)."""
+        """Called by `poll` with 1 (drain), 2 (stop) or 3 (kill)."""
         self._interrupt = interrupt
         """Called in the handler itself from the second signal on: may raise in user code."""
         self.level = 0
         self.first: int | None = None
         """The signal number that came first; None if none did."""
         self._old: dict[int, Any] = {}
-        self._done = threading.Event()
+        self._seen = 0
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
@@ -36,11 +36,9 @@ class Signals:
             self._old[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._on_terminate)
             if hasattr(signal, "SIGHUP"):
                 self._old[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            threading.Thread(target=self._watch, name="flowforge-signals", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._done.set()
         for number, handler in self._old.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
@@ -56,12 +54,12 @@ class Signals:
         if self.level >= 2:
             self._interrupt()
 
-    def _watch(self) -> None:
-        seen = 0
-        # Polled, since waking a thread from a handler takes a lock that the thread which it
-        # interrupted may hold. A tenth of a second is soon enough for a key.
-        while not self._done.wait(0.05):
-            while seen < self.level:
-                seen += 1
-                if seen == self.level:
-                    self._act(seen)
+    def poll(self) -> None:
+        """Act on what has come since the last look.
+
+        Polled, since waking a thread from a handler takes a lock which the thread that it
+        interrupted may hold.
+        """
+        if self._seen < self.level:
+            self._seen = self.level
+            self._act(self._seen)

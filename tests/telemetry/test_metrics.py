@@ -5,7 +5,6 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 
 import msgpack
 import pytest
@@ -172,24 +171,22 @@ def test_workers_come_and_go() -> None:
     assert msgpack.unpackb(msgpack.packb(summary)) == summary
 
 
-def test_it_samples_by_itself_until_it_is_closed() -> None:
+def test_it_looks_once_an_interval_however_often_it_is_polled() -> None:
     got: list[Sample] = []
 
     def listener(sample: Sample) -> None:
         got.append(sample)
         raise RuntimeError("a bad listener")
 
-    def no_pids() -> Sequence[int]:
-        return ()
-
-    sampler = Sampler(no_pids, interval=0.001, on_sample=listener)
-    sampler.start()
-    deadline = time.monotonic() + 20
-    while len(got) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    sampler.close()
-    count = len(got)
-    sampler.close()
-    assert len(got) == count
+    eager = Sampler(list, interval=0.0, on_sample=listener)
+    for _ in range(3):
+        eager.poll()
+    eager.close()
+    assert len(got) == 4
     assert [s.at for s in got] == sorted(s.at for s in got)
+
+    patient = Sampler(list, interval=3600.0, on_sample=listener)
+    patient.poll()
+    patient.close()
+    assert len(got) == 4, "a run shorter than the interval is not looked at"
+
