@@ -91,9 +91,9 @@ class Attempt:
 
     def succeed(self, value: Any, payload: Any) -> None:
         """Report a result: the live value, and what is stored of it."""
-        self.status = SUCCESS
         self.value = value
         self.payload = payload
+        self.status = SUCCESS  # last: another thread may look at an attempt that was given up
 
     def fail(
         self,
@@ -105,17 +105,17 @@ class Attempt:
         delay: float | None = None,
     ) -> None:
         """Report a failure. `retryable` and `delay` answer the policy's callables."""
-        self.status = TaskState.FAILED
         self.error = error
         self.reason = reason
         self.exception = exception
         self.retryable = retryable
         self.delay = delay
+        self.status = TaskState.FAILED
 
     def stop(self, status: TaskState, why: str = "") -> None:
         """Report an end without result or failure: SKIPPED, CANCELLED, or QUEUED (not started)."""
-        self.status = status
         self.reason = why
+        self.status = status
 
     def __repr__(self) -> str:
         status = self.status.name if self.status is not None else "in hand"

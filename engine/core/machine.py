@@ -138,6 +138,9 @@ class Machine:
         for i in selected or ():
             self._selected[i] = 1
         self._restored = False
+        self._due: dict[int, tuple[float, float]] = {}
+        """What was waiting for its next try when the last session ended: (when, delay)."""
+        self._now = 0.0
         self._prepare(n)
 
     def _prepare(self, n: int) -> None:
@@ -169,8 +172,10 @@ class Machine:
     def start(self, now: float) -> None:
         """Begin, from nothing or from restored states: queue whatever can run."""
         self.run_state = RunState.RUNNING
+        self._now = now
         self.changes.append(RunMoved(RunState.RUNNING, "", now))
         if self._restored:
+            self._unblock()
             self._recount(range(self.graph.size))
             self.open = self._count_open()
             self._judge_all(range(self.graph.size))
@@ -182,6 +187,20 @@ class Machine:
                 k for k, waits in enumerate(self.gate) if not waits or not self._strict[k])
         self._work_off()
         self._check_over(now)
+
+    def _unblock(self) -> None:
+        """Judge what was blocked anew: what blocked it may be gone from the workflow."""
+        blocked = [
+            t for t, s in enumerate(self.state)
+            if s == UPSTREAM_FAILED and self._is_live(t) and not self._is_group(t)
+        ] if self.state.find(UPSTREAM_FAILED) >= 0 else []
+        if blocked:
+            self._apply_reset(blocked, [], "judged anew")
+
+    def _is_live(self, tid: int) -> bool:
+        """False for an item of an expansion that was dropped."""
+        k = self.node_of(tid)
+        return tid == k or 0 <= self.base[k] <= tid < self.base[k] + self.count[k]
 
     def restore(self, record: RunRecord) -> None:
         """Take over a record before `start`: what ended stands, the rest is PENDING again."""
@@ -198,6 +217,11 @@ class Machine:
         for tid, number in enumerate(record.number):
             if number and self.state[tid] != SUCCESS:
                 self.tries[tid] = number
+        # A clock that was set back must not make a retry wait longer than its delay.
+        self._due = {
+            tid: (due, max(0.0, due - record.end[tid])) for tid, due in record.due.items()
+            if record.state[tid] == UP_FOR_RETRY
+        }
         live = set(record.live_ids())
         self.failed = {
             t for t, s in enumerate(self.state) if s == FAILED and t in live
@@ -360,7 +384,9 @@ class Machine:
         delay: float | None
         if a.reason == FailureReason.CRASHED:
             self.crashes[tid] = self.crashes.get(tid, 0) + 1
-            delay = 0.0 if self.crashes[tid] <= CRASHES_ALLOWED else None
+            # What a dead worker had done by then is unknown: at most once means not again.
+            again = self.crashes[tid] <= CRASHES_ALLOWED and options.on_interrupt != "fail"
+            delay = 0.0 if again else None
         else:
             self.crashes.pop(tid, None)
             self.failures[tid] = self.failures.get(tid, 0) + 1
@@ -557,9 +583,18 @@ class Machine:
                 self._expanding.add(k)
                 self.asks.append(Expand(k))
             return
-        if self.state[tid] == PENDING:
+        if self._due and tid in self._due:
+            self._wait_on(tid)
+        elif self.state[tid] == PENDING:
             self.state[tid] = QUEUED
             self._queue(tid, tid + 1, k)
+
+    def _wait_on(self, tid: int) -> None:
+        """The next try is due at the time that an earlier session set."""
+        due, delay = self._due.pop(tid)
+        self.state[tid] = UP_FOR_RETRY
+        due = min(due, self._now + delay)
+        heappush(self.timers, (due, tid, self.generation.get(tid, 1)))
 
     def _queue(self, start: int, stop: int, k: int, *, front: bool = False) -> None:
         self.queues[self.lanes[k]].push(self.graph.priority[k], start, stop, front=front)
@@ -676,6 +711,8 @@ class Machine:
                 if self.state[tid] == PENDING:
                     self._judge_item(k, tid)
             return
+        for tid in [t for t in self._due if base <= t < base + count]:
+            self._wait_on(tid)
         at, stop = base, base + count
         while True:
             at = self.state.find(PENDING, at, stop)
@@ -894,6 +931,8 @@ class Machine:
         ]
         bump = [t for t in affected if self.state[t] in GOOD and not self._is_group(t)]
         self._apply_reset(affected, bump, why)
+        if self.run_state is RunState.PENDING:
+            return  # `start` judges everything, once all that has to run again was reset
         nodes = sorted({self.node_of(t) for t in affected})
         around = sorted({*nodes, *(c for k in nodes for c in self.graph.below(k))})
         self._recount(around)
@@ -915,6 +954,7 @@ class Machine:
                 continue
             self.state[tid] = PENDING
             self.failed.discard(tid)
+            self._due.pop(tid, None)
             self._forget_failures(tid)
             if tid in self.in_hand and tid not in self.doomed:
                 self.doomed.add(tid)
