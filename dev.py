@@ -56,7 +56,9 @@ def environment(extra=""):
         create(str(python))
     stamp = VENV / f"installed-{extra or 'project'}"
     wanted = fingerprint()
-    if not stamp.exists() or stamp.read_text() != wanted:
+    # Whatever extra was installed, the project was too.
+    known = [stamp] if extra else list(VENV.glob("installed-*"))
+    if not any(s.exists() and s.read_text() == wanted for s in known):
         print(f"installing into {VENV}", flush=True)
         target = f"{ROOT}[{extra}]" if extra else str(ROOT)
         run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check",
@@ -103,6 +105,13 @@ def run(command):
         sys.exit(code)
 
 
+def become(command):
+    """Go on as another program, so that signals and the terminal are its own."""
+    if os.name == "nt":
+        return subprocess.call(command)
+    os.execv(command[0], command)
+
+
 # -- the commands ------------------------------------------------------------------------
 
 
@@ -115,14 +124,14 @@ def setup(rest):
 
 def census(rest):
     """The sample flow that the README starts with."""
-    flow = str(ROOT / "sample_flows" / "census.py")
-    return subprocess.call([environment(), "-m", "flowforge_tui", "run", flow, *rest])
+    flow = ROOT / "sample_flows" / "census.py"
+    return become([environment(), "-m", "flowforge_tui", "run", str(flow), *rest])
 
 
 def test(rest):
     """Every test, or those that are named."""
-    command = [environment("dev"), "-m", "pytest", "-n", str(TEST_WORKERS), *rest]
-    return subprocess.call(command, cwd=str(ROOT))
+    os.chdir(str(ROOT))
+    return become([environment("dev"), "-m", "pytest", "-n", str(TEST_WORKERS), *rest])
 
 
 def check(rest):
