@@ -81,12 +81,16 @@ class AsyncExecutor:
         for a in batch:
             a.run = scope
             a.worker = 0
+            if a in self._why:  # a task cancelled before its first step would never report
+                a.stop(CANCELLED, "cancelled before it started")
+                self._finished(a)
+                continue
             context = contextvars.copy_context()
             context.run(HERE.set, a)
             task = self._loop.create_task(self._attempt(a), context=context)
             self._flying[a] = task
-            if a in self._why:
-                task.cancel()
+            if a in self._why:  # told to stop meanwhile, when there was no task to cancel yet
+                self._loop.call_soon(task.cancel)
 
     async def _attempt(self, a: Attempt) -> None:
         spec = a.node.spec
@@ -159,8 +163,9 @@ class AsyncExecutor:
             return
         at = now()
         for a, (why, deadline) in list(self._why.items()):
-            if at < deadline or self._flying.pop(a, None) is None:
+            if at < deadline or self._flying.get(a) is None:
                 continue
+            self._flying.pop(a, None)
             self._why.pop(a, None)
             a.end = at
             if why == "timeout":
@@ -178,5 +183,8 @@ class AsyncExecutor:
             self._resources.close()
             self._loop.stop()
 
+        if not self._threads:  # the run was over before anything started
+            self._loop.close()
+            return
         self._loop.call_soon_threadsafe(finish)
         self._threads[0].join(timeout=2.0)

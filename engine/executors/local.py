@@ -37,11 +37,12 @@ class LocalWorker:
         self.batch: deque[Attempt] = deque()
         self.done: deque[Attempt] = deque()
         self.current: Attempt | None = None
-        self.given_up = False
+        self.given_up: Attempt | None = None
+        """The attempt over which this worker was given up; its outcome counts no more."""
         self.leaving = False
         self.resources = WorkerResources()
-        self.stop_why: Why | None = None
-        self.stop_deadline = 0.0
+        self.stop: tuple[Attempt, Why, float] | None = None
+        """What was told to end, why, and when the patience with it ends."""
 
     def hand_in(self) -> list[Attempt]:
         """Take all outcomes out; safe against the ticker doing the same."""
@@ -53,7 +54,11 @@ class LocalWorker:
         return out
 
     def run_batch(self, hub: Hub) -> None:
-        """Run what lies in the batch, one after the other."""
+        """Run what lies in the batch, one after the other.
+
+        The ticker may give up on the worker at any moment, but means one attempt by it: an
+        outcome of another, reached just then, counts.
+        """
         batch, done, scope, arguments = self.batch, self.done.append, hub.run, hub.arguments
         index, set_here = self.index, HERE.set
         clock, offset = time.monotonic, OFFSET  # `now`, without the call
@@ -69,34 +74,40 @@ class LocalWorker:
             a.start = clock() + offset
             self.current = a
             try:
-                args, kwargs = arguments(a)
-                if spec.resources:
-                    value = call(spec, args, kwargs, self.resources)
-                else:
-                    value = spec.fn(*args, **kwargs)
-                if type(value) in SCALARS and spec.options.persist:
-                    payload = value
-                else:
-                    payload = stored_result(spec, value)
-                a.end = clock() + offset
-                if self.given_up:
-                    return
-                a.succeed(value, payload)
-            except BaseException as error:
-                a.end = clock() + offset
-                if self.given_up:
-                    return
-                report_exception(a, error)
-            self.current = None
-            if self.stop_why is not None:
+                try:
+                    args, kwargs = arguments(a)
+                    if spec.resources:
+                        value = call(spec, args, kwargs, self.resources)
+                    else:
+                        value = spec.fn(*args, **kwargs)
+                    if type(value) in SCALARS and spec.options.persist:
+                        payload = value
+                    else:
+                        payload = stored_result(spec, value)
+                    a.end = clock() + offset
+                    if self.given_up is a:
+                        break
+                    a.succeed(value, payload)
+                except BaseException as error:
+                    a.end = clock() + offset
+                    if self.given_up is a:
+                        break
+                    report_exception(a, error)
+                self.current = None
+            except AttemptStopped as stopped:  # a signal came while the outcome was being told
+                self.current = None
+                a.stop(CANCELLED, str(stopped))
+            if self.stop is not None:
                 self._stopped(a)
             done(a)
         set_here(None)
 
     def _stopped(self, a: Attempt) -> None:
         """A stop was asked for while it ran: a late result is not taken for a success."""
-        why, self.stop_why = self.stop_why, None
-        if why == "timeout":
+        stop, self.stop = self.stop, None
+        if stop is None or stop[0] is not a:
+            return  # it was meant for the one before, which ended just then
+        if stop[1] == "timeout":
             report_timeout(a)
         elif a.status is not None and a.status.name == "FAILED":
             a.stop(CANCELLED, "cancelled while running")
@@ -127,7 +138,7 @@ class ThreadExecutor:
     def resize(self, workers: int) -> None:
         with self._lock:
             self._wanted = workers
-            alive = [w for w in self._workers if not (w.given_up or w.leaving)]
+            alive = [w for w in self._workers if w.given_up is None and not w.leaving]
             for w in alive[workers:]:
                 w.leaving = True
             for _ in range(workers - len(alive)):
@@ -144,7 +155,7 @@ class ThreadExecutor:
 
     def _loop(self, worker: LocalWorker) -> None:
         hub = self._hub
-        while not worker.given_up:
+        while worker.given_up is None:
             batch = hub.exchange(self.lane, worker.hand_in())
             if batch is None:
                 break
@@ -155,22 +166,32 @@ class ThreadExecutor:
                 break
             worker.batch.extend(batch)
             worker.run_batch(hub)
+        if worker.given_up is not None:
+            left = worker.hand_in()
+            for a in worker.batch:
+                a.stop(QUEUED)
+            hub.post([*left, *worker.batch])
         worker.resources.close()
         with self._lock:
             if worker in self._workers:
                 self._workers.remove(worker)
+                if worker.given_up is not None and not self._closed:
+                    self._add()  # its attempt ended by itself at the last moment
 
     def in_hand(self) -> list[Attempt]:
-        return [a for w in self._workers if (a := w.current) is not None and not w.given_up]
+        return [
+            a for w in list(self._workers)
+            if (a := w.current) is not None and a is not w.given_up
+        ]
 
     def stop(self, attempt: Attempt, why: Why) -> None:
         """Ask by flag. A plain function that overstays its timeout is given up at once."""
         attempt.cancelled = True
-        for w in self._workers:
-            if w.current is attempt and w.stop_why is None:
-                patient = why == "cancel" or attempt.node.spec.kind == "shell"
-                w.stop_deadline = now() + (self._grace if patient else 0.0)
-                w.stop_why = why
+        for w in list(self._workers):
+            if w.current is attempt:
+                if w.stop is None or w.stop[0] is not attempt:
+                    patient = why == "cancel" or attempt.node.spec.kind == "shell"
+                    w.stop = (attempt, why, now() + (self._grace if patient else 0.0))
                 return
             if attempt in w.batch:
                 with suppress(ValueError):
@@ -184,7 +205,7 @@ class ThreadExecutor:
         at = now()
         for w in list(self._workers):
             a = w.current
-            if a is None or w.given_up:
+            if a is None or a is w.given_up:
                 continue
             if at - a.start > SLOW and (w.batch or w.done):
                 fetched = w.hand_in()
@@ -194,11 +215,14 @@ class ThreadExecutor:
                         waiting.stop(QUEUED)
                         fetched.append(waiting)
                 self._hub.post(fetched)
-            if w.stop_why is not None and at >= w.stop_deadline:
-                self._give_up(w, a)
+            stop = w.stop
+            if stop is not None and stop[0] is a and at >= stop[2]:
+                self._give_up(w, a, stop[1])
 
-    def _give_up(self, w: LocalWorker, a: Attempt) -> None:
-        why, w.given_up = w.stop_why, True
+    def _give_up(self, w: LocalWorker, a: Attempt, why: Why) -> None:
+        w.given_up = a
+        if w.current is not a or a.status is not None:
+            return  # it ended just then; its worker hands it in, and goes
         a.end = now()
         if why == "timeout":
             report_timeout(a)
@@ -237,7 +261,7 @@ class SequentialExecutor(ThreadExecutor):
     def _add(self) -> None:
         """A caller's thread cannot be replaced."""
 
-    def _give_up(self, w: LocalWorker, a: Attempt) -> None:
+    def _give_up(self, w: LocalWorker, a: Attempt, why: Why) -> None:
         """Nor left behind: what overstays is refused when it returns."""
 
     def drive(self) -> None:
@@ -248,5 +272,5 @@ class SequentialExecutor(ThreadExecutor):
     def interrupt_user_code(self) -> None:
         """From a signal handler on the driving thread: raise in the task that it interrupts."""
         if self._workers and self._workers[0].current is not None:
-            self._workers[0].stop_why = "cancel"
+            self._workers[0].stop = (self._workers[0].current, "cancel", now())
             raise AttemptStopped("stopped by a signal")
