@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -142,11 +144,16 @@ def test_the_last_run_of_an_identity(home):
     assert home.last_run("flow.py pipeline {}") is None
 
 
-def test_socket_paths_are_short_private_and_of_the_run(tmp_path, monkeypatch):
+@pytest.fixture
+def runtime(monkeypatch):
+    """A runtime directory with a short path; that of `tmp_path` may be too long for a socket."""
+    with tempfile.TemporaryDirectory(prefix="ff") as directory:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", directory)
+        yield Path(directory)
+
+
+def test_socket_paths_are_short_private_and_of_the_run(tmp_path, runtime, monkeypatch):
     deep = Home(tmp_path / ("d" * 100) / "e")
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     one, two = deep.new_run_id(), deep.new_run_id()
     path = deep.socket_path(one)
     assert path == deep.socket_path(one) != deep.socket_path(two)
@@ -158,17 +165,15 @@ def test_socket_paths_are_short_private_and_of_the_run(tmp_path, monkeypatch):
     assert len(os.fsencode(deep.socket_path(one))) <= 103
 
 
-def test_a_socket_directory_of_somebody_else_is_refused(home, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    (tmp_path / "flowforge").mkdir()
-    (tmp_path / "flowforge").chmod(0o777)
+def test_a_socket_directory_of_somebody_else_is_refused(home, runtime):
+    (runtime / "flowforge").mkdir()
+    (runtime / "flowforge").chmod(0o777)
     with pytest.raises(StorageError, match="chmod 700"):
         home.socket_path(home.new_run_id())
 
 
 def test_network_filesystems_are_recognised(home, monkeypatch):
     assert home.network_filesystem() is None
-    from pathlib import Path
 
     mounts = f"dev / ext4 rw 0 0\nserver:/x {home.path.resolve()} nfs4 rw 0 0\n"
     monkeypatch.setattr(Path, "read_text", lambda *_: mounts)
