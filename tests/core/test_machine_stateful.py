@@ -128,7 +128,7 @@ class MachineMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.d.m.run_state is not RunState.CANCELLED)
     @rule()
     def crash_and_reopen(self):
-        before = {n: s for n, s in self.good().items()}
+        before = self.good()
         consumed = self.reset_by_resume()
         self.d.reopen()
         after = self.good()
@@ -140,7 +140,7 @@ class MachineMachine(RuleBasedStateMachine):
     def is_live(self, tid: int) -> bool:
         m = self.d.m
         k = m.node_of(tid)
-        return tid == k or m.base[k] >= 0 and m.base[k] <= tid < m.base[k] + m.count[k]
+        return tid == k or 0 <= m.base[k] <= tid < m.base[k] + m.count[k]
 
     def good(self) -> dict[str, TaskState]:
         m = self.d.m
