@@ -246,22 +246,32 @@ class Graph:
         """Nodes below a mapped one whose rule may answer before all its items have ended."""
         self.gate = array("i", bytes(4 * n))
         """How many whole nodes each node waits for."""
-        self._link()
-        self.priority: list[float] = self._longest_paths(self._order())
+        order = range(n) if self._link() else self._order()
+        self.priority: list[float] = self._longest_paths(order)
 
-    def _link(self) -> None:
-        children, gate, nodes = self.children, self.gate, self.nodes
-        for node in nodes:
-            i = node.index
-            if node.mapped is not None:
+    def _link(self) -> bool:
+        """Fill in the edges; True if every node was defined after all that it waits for."""
+        children, gate = self.children, self.gate
+        maps = {node.index for node in self.nodes if node.mapped is not None}
+        in_order = True
+        for i, node in enumerate(self.nodes):
+            upstream = node.upstream
+            if not upstream:
+                if i in maps:
+                    self._link_map(node)
+                continue
+            if in_order and max(upstream) >= i:
+                in_order = False
+            if i in maps:
                 self._link_map(node)
                 continue
-            upstream = node.upstream
             gate[i] = len(upstream)
             for u in upstream:
                 children[u].append(i)
-                if nodes[u].mapped is not None:
+            if maps and not maps.isdisjoint(upstream):
+                for u in maps.intersection(upstream):
                     self.eager.setdefault(u, []).append(i)
+        return in_order
 
     def _link_map(self, node: Node) -> None:
         info, i = node.mapped, node.index
@@ -326,16 +336,16 @@ class Graph:
         ring = [*path[seen[at]:], at]
         return [self.nodes[i].name for i in reversed(ring)]
 
-    def _longest_paths(self, order: list[int]) -> list[float]:
+    def _longest_paths(self, order: Sequence[int]) -> list[float]:
         """Per node: its priority where given, else how many nodes hang below it in a row."""
         length = [1.0] * self.size
+        nodes = self.nodes
         for i in reversed(order):
-            deepest = 0.0
-            for c in self.below(i):
-                if length[c] > deepest:
-                    deepest = length[c]
-            length[i] += deepest
-        for node in self.nodes:
+            here = length[i] + 1.0
+            for u in nodes[i].upstream:
+                if length[u] < here:
+                    length[u] = here
+        for node in nodes:
             given = node.spec.options.priority
             if given is not None:
                 # A given priority outranks every derived one of the same sign.
