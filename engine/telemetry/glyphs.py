@@ -46,7 +46,7 @@ RUN_COLOURS: dict[RunState, str] = {
 
 def takes_unicode(stream: Any) -> bool:
     """True if a text stream can write the glyphs."""
-    encoding = getattr(stream, "encoding", None) or "ascii"
+    encoding = getattr(stream, "encoding", None) or "utf-8"  # a StringIO has none
     try:
         "✓⊗…".encode(encoding)
     except (LookupError, UnicodeEncodeError):

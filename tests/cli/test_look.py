@@ -42,10 +42,10 @@ def evil(place: Place) -> Place:
 
 def test_nothing_hostile_reaches_the_terminal(evil: Place) -> None:
     run = evil.do("run", "evil.py", code=1)
-    texts = [run.stderr]
-    for command in ("runs", "show latest", "logs latest", "logs latest -t", "retry latest --dry-run",
-                    "graph evil.py", "graph evil.py --format dot", "graph evil.py --format mermaid"):
-        texts.append(evil.do(*command.split()).stdout)
+    commands = ("runs", "show latest", "logs latest", "logs latest -t", "graph evil.py",
+                "retry latest --dry-run", "graph evil.py --format dot",
+                "graph evil.py --format mermaid")
+    texts = [run.stderr, *(evil.do(*command.split()).stdout for command in commands)]
     names = [t["task"] for t in json.loads(evil.do("show", "latest", "--json").stdout)["tasks"]]
     assert [n.endswith(EVIL) for n in names] == [True, True]
     texts += [evil.do("show", "latest", name).stdout for name in names if "\0" not in name]
@@ -60,8 +60,8 @@ def test_nothing_hostile_reaches_the_terminal(evil: Place) -> None:
 def test_json_is_exact_and_ascii(evil: Place) -> None:
     done = evil.do("run", "evil.py", "--output", "json", code=1)
     assert done.stdout.isascii() and HOSTILE.search(done.stdout) is None
-    failed = [json.loads(line) for line in done.stdout.splitlines()
-              if '"task.failed"' in line][0]
+    failed = next(json.loads(line) for line in done.stdout.splitlines()
+                  if '"task.failed"' in line)
     assert failed["task"] == "bad" + EVIL and failed["error"]["message"] == "error" + EVIL
 
 
