@@ -197,6 +197,8 @@ class Expand(NamedTuple):
     """Work out the items of a mapped node and answer with `Machine.expand`."""
 
     node: int
+    number: int
+    """Tells it from an earlier one for the same node."""
 
 
 class Stop(NamedTuple):

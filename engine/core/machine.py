@@ -156,7 +156,9 @@ class Machine:
         self._bad: dict[int, list[int]] = {}
         """Mapped node → how many of its items ended FAILED, UPSTREAM_FAILED, SKIPPED, CANCELLED."""
         self._item_wait: dict[int, array[int]] = {}
-        self._expanding: set[int] = set()
+        self._expanding: dict[int, int] = {}
+        """Node whose items are being worked out → the number of that `Expand`."""
+        self._asked = 0
         slots: dict[int, int] = {}
         self._slot = [slots.setdefault(id(node.spec), len(slots)) for node in nodes]
         """Index of each node's task in `cost`: nodes of one task share its measured cost."""
@@ -580,8 +582,9 @@ class Machine:
             return
         if tid == k and self.graph.nodes[k].mapped is not None:
             if k not in self._expanding:
-                self._expanding.add(k)
-                self.asks.append(Expand(k))
+                self._asked += 1
+                self._expanding[k] = self._asked
+                self.asks.append(Expand(k, self._asked))
             return
         if self._due and tid in self._due:
             self._wait_on(tid)
@@ -620,6 +623,10 @@ class Machine:
 
     # == maps ===============================================================================
 
+    def awaits(self, ask: Expand) -> bool:
+        """True unless what is asked for was cancelled, or its producer starts over."""
+        return self._expanding.get(ask.node) == ask.number
+
     def expand(
         self,
         k: int,
@@ -634,9 +641,8 @@ class Machine:
         `marks` identify the items' values, for a later resume; `carried` pairs an item's
         index with the old id whose result it takes over.
         """
-        if k not in self._expanding:
+        if self._expanding.pop(k, None) is None:
             return
-        self._expanding.discard(k)
         base = len(self.state)
         self.base[k], self.count[k] = base, count
         self.state.extend(bytes(count))
@@ -662,7 +668,8 @@ class Machine:
 
     def expansion_failed(self, k: int, error: ErrorInfo, now: float) -> None:
         """Answer to `Expand` where the items cannot be worked out: the mapped task fails."""
-        self._expanding.discard(k)
+        if self._expanding.pop(k, None) is None:
+            return
         attempt = Attempt(k, self.graph.nodes[k], -1, 1, self.generation.get(k, 1), None)
         attempt.start = attempt.end = now
         attempt.fail(error, FailureReason.ERROR, retryable=False)
@@ -821,7 +828,7 @@ class Machine:
             elif tid < self.graph.size and self.base[tid] >= 0:
                 continue  # a group ends with its items
             else:
-                self._expanding.discard(tid)
+                self._expanding.pop(tid, None)
                 self._end_badly(tid, CANCELLED, -1, "cancelled")
         self._work_off()
         self._check_over(now)
@@ -925,8 +932,11 @@ class Machine:
     def _reset(self, roots: list[int], why: str, now: float) -> None:
         if not roots:
             return
+        below = self.downstream(roots)
+        for t in below:
+            self._expanding.pop(t, None)
         affected = [
-            t for t in self.downstream(roots)
+            t for t in below
             if IS_TERMINAL[self.state[t]] or t in self.in_hand or self._is_group(t)
         ]
         bump = [t for t in affected if self.state[t] in GOOD and not self._is_group(t)]

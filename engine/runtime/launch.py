@@ -19,7 +19,7 @@ from engine.core.machine import Machine
 from engine.core.notices import RunEnded, RunStarted
 from engine.core.record import NO_VALUE, RunRecord
 from engine.core.states import SUCCESS, RunState, TaskState
-from engine.errors import StorageError, StorageFull
+from engine.errors import RunError, StorageError, StorageFull
 from engine.executors.guardian import Guardian, sweep
 from engine.executors.local import SequentialExecutor
 from engine.runtime.asking import asked_for
@@ -240,8 +240,6 @@ class Launch:
             machine.retry(failed, now())
 
     def _insist(self, reset: list[int], asked: Sequence[int]) -> None:
-        from engine.errors import RunError
-
         if not reset:
             told = ", ".join(
                 f"{self.names.of(t, self.machine.node_of(t))} is "
@@ -354,21 +352,28 @@ class Launch:
             if sequential is not None:
                 sequential.drive()
             self.runner.done.wait()
-            if not self._killed:
-                for executor in self.executors.values():
+            for lane, executor in self.executors.items():
+                # A thread cannot be killed and is not waited for; a process must not live on.
+                if not self._killed or lane == "process":
                     executor.close()
             self._signal = signals.first
 
     def _on_signal(self, level: int) -> None:
         if level == 1:
             self.reporter.say("stopping: no new task starts; once more to stop the running ones")
-            self.runner.command(lambda m, at: m.drain("signal", at, stop_running=False))
+            self._drain(stop_running=False)
         elif level == 2:
             self.reporter.say("stopping the running tasks; once more to leave at once")
-            self.runner.command(lambda m, at: m.drain("signal", at, stop_running=True))
+            self._drain(stop_running=True)
         else:
             self._killed = True
             self.runner.abandon()
+
+    def _drain(self, *, stop_running: bool) -> None:
+        # Not to be held up by a full disk: the next signal must still be heard.
+        with suppress(RunError, StorageError):
+            self.runner.command(
+                lambda m, at: m.drain("signal", at, stop_running=stop_running), wait=False)
 
     # == the end ============================================================================
 
@@ -380,7 +385,8 @@ class Launch:
         with suppress(StorageFull):  # figures are not worth waiting for room
             opened.store.append(pack_entries([["T", self._figures()]]))
         history.read(opened.store.rows(history.seq))
-        save_snapshot(opened.run_dir, history, sync=opened.sync)
+        with suppress(StorageFull):  # the journal has it all; the snapshot is a shortcut
+            save_snapshot(opened.run_dir, history, sync=opened.sync)
         self._finished = True
 
     def _figures(self) -> dict[str, Any]:

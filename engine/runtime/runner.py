@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from engine.core.dag import Graph
@@ -31,7 +32,7 @@ from engine.core.events import (
 )
 from engine.core.machine import INFINITE, Machine
 from engine.core.states import SUCCESS
-from engine.errors import StorageError, StorageFull
+from engine.errors import RunError, StorageError, StorageFull
 from engine.executors.base import Executor
 from engine.runtime.bus import Bus
 from engine.runtime.carryover import Carryover
@@ -85,10 +86,10 @@ class Runner:
         self.arguments = values.arguments
         self.run = scope
         self.executors = executors
-        self.bus = Bus(say)
+        self.bus = Bus(self._tell)
         self.store = store
         self.done = threading.Event()
-        self.broken: StorageError | None = None
+        self.broken: BaseException | None = None
         """Why the runner had to stop without having recorded everything; None if it did not."""
         self._carryover = carryover
         self._put_blob = put_blob
@@ -101,6 +102,7 @@ class Runner:
         self._pack = ChangePacker()
         self._unsaved: list[tuple[bytes, list[Change]]] = []
         self._full = False
+        self._try_again = 0.0
         self._closing = False
         self.exceptions: dict[int, BaseException] = {}
         """The live exceptions of task runs that failed in this session, for `raise … from`."""
@@ -113,6 +115,13 @@ class Runner:
 
     def exchange(self, lane: str, finished: list[Attempt]) -> list[Attempt] | None:
         """Hand in outcomes; returns the next batch, or None when it is time to end."""
+        try:
+            return self._exchange(lane, finished)
+        except BaseException as error:
+            self._fail(error)
+            return None
+
+    def _exchange(self, lane: str, finished: list[Attempt]) -> list[Attempt] | None:
         if finished:
             self._keep_large(finished)
         condition = self._work[lane]
@@ -124,20 +133,25 @@ class Runner:
                 self._record()
                 asks = self._asks()
                 self._wake_idle()
+                if self._closing:
+                    return None  # what was taken may rest on something that is not on disk
                 if not asks:
-                    if batch or self._closing:
-                        return batch or None
+                    if batch:
+                        return batch
                     self._idle[lane] += 1
                     condition.wait()
                     self._idle[lane] -= 1
                     continue
             self._do(asks)
             if batch:
-                return batch
+                return None if self._closing else batch
 
     def post(self, finished: list[Attempt]) -> None:
         """Hand in outcomes; the ticker, or the next worker with news, takes them in."""
-        self._keep_large(finished)
+        try:
+            self._keep_large(finished)
+        except BaseException as error:
+            self._fail(error)
         self._inbox.append(finished)
         self._wake.set()
 
@@ -145,7 +159,7 @@ class Runner:
         return self.values.arguments(attempt, self.values.stored)
 
     def note(self, text: str) -> None:
-        self._say(text)
+        self._tell(text)
 
     def _keep_large(self, finished: list[Attempt]) -> None:
         for a in finished:
@@ -166,9 +180,9 @@ class Runner:
             finished = finished + inbox.popleft()
         if finished and not self._closing:
             slots = self.values.slots
-            in_hand = machine.in_hand
+            in_hand, doomed = machine.in_hand, machine.doomed
             for a in finished:
-                if a.status is SUCCESS and in_hand.get(a.tid) is a:
+                if a.status is SUCCESS and in_hand.get(a.tid) is a and a.tid not in doomed:
                     slots[a.tid] = a.value
             machine.finish(finished, now())
 
@@ -184,29 +198,37 @@ class Runner:
         share = -(-queue.count // executor.workers)
         return self.machine.take(lane, now(), min(seconds, LONGEST_BATCH), share)
 
-    def _record(self) -> None:
-        """Put what changed on disk; returns once it is there, or the runner is closing."""
+    def _record(self, *, wait: bool = True) -> None:
+        """Put what changed on disk; returns once it is there, or the runner is closing.
+
+        On a full disk it does not stay without `wait`: the ticker tries again.
+        """
         machine = self.machine
         if machine.changes:
             changes, machine.changes = machine.changes, []
             self._apply(changes)
             self._unsaved.append((self._pack(changes), changes))
-        while self._unsaved and self.broken is None:
+        while self._unsaved and not self._closing:
             data, changes = self._unsaved[0]
             try:
                 self.store.append(data, self._meta(changes))
             except StorageFull as error:
-                self._wait_for_room(error)
+                self._tell_full(error)
+                if not wait:
+                    return
+                self._room.wait(FULL_DISK_WAIT)
                 continue
             except StorageError as error:
                 self._break(error)
                 return
             self._unsaved.pop(0)
             self.bus.publish(changes)
+        if self._closing:
+            return
         if self._full:
             self._full = False
-            self._say("there is room on the disk again; the run goes on")
-        if machine.over and not self._closing:
+            self._tell("there is room on the disk again; the run goes on")
+        if machine.over:
             self._close()
 
     def _apply(self, changes: list[Change]) -> None:
@@ -240,16 +262,27 @@ class Runner:
                 return {"state": str(self.machine.run_state), "updated": repr(now())}
         return None
 
-    def _wait_for_room(self, error: StorageFull) -> None:
+    def _tell_full(self, error: StorageFull) -> None:
+        self._try_again = now() + FULL_DISK_WAIT
         if not self._full:
             self._full = True
-            self._say(f"the disk is full; results are held in memory and nothing new starts: "
-                      f"{error}")
-        self._room.wait(FULL_DISK_WAIT)
+            self._tell("the disk is full; results are held in memory and nothing new starts: "
+                       f"{error}")
 
-    def _break(self, error: StorageError) -> None:
-        self.broken = error
+    def _tell(self, text: str) -> None:
+        """Say it; whoever cannot hear it (a closed pipe) does not stop the run by that."""
+        with suppress(Exception):
+            self._say(text)
+
+    def _break(self, error: BaseException) -> None:
+        self.broken = self.broken or error
         self._close()
+
+    def _fail(self, error: BaseException) -> None:
+        """Something that must not happen did: stop, rather than wait for what never comes."""
+        with self._lock:
+            if not self._closing:
+                self._break(error)
 
     def _close(self) -> None:
         self._closing = True
@@ -274,53 +307,65 @@ class Runner:
         asks, self.machine.asks = self.machine.asks, []
         return asks
 
-    def _do(self, asks: list[Expand | Stop]) -> None:
+    def _do(self, asks: list[Expand | Stop], *, wait: bool = True) -> None:
         while asks:
             for ask in asks:
                 if isinstance(ask, Stop):
                     a = ask.attempt
                     self.executors[self.machine.lanes[a.node.index]].stop(a, "cancel")
                 else:
-                    self._expand(ask.node)
+                    self._expand(ask)
             with self._lock:
-                self._record()
+                self._record(wait=wait)
                 asks = self._asks()
                 self._wake_idle()
 
-    def _expand(self, k: int) -> None:
+    def _expand(self, ask: Expand) -> None:
+        k = ask.node
         try:
             count, keys, marks = self.values.expansion(k)
         except BaseException as error:
             info = describe(error)
             with self._lock:
-                self.machine.expansion_failed(k, info, now())
+                if self.machine.awaits(ask):
+                    self.machine.expansion_failed(k, info, now())
             return
         with self._lock:
-            carried = self._carryover.match(k, count, keys, marks)
-            self.machine.expand(k, count, now(), keys, marks, carried)
+            if self.machine.awaits(ask):
+                carried = self._carryover.match(k, count, keys, marks)
+                self.machine.expand(k, count, now(), keys, marks, carried)
 
     # == people's side ======================================================================
 
-    def command(self, act: Callable[[Machine, float], Any]) -> Any:
-        """Do something to the machine under the lock, record it, and see it through."""
+    def command(self, act: Callable[[Machine, float], Any], *, wait: bool = True) -> Any:
+        """Do something to the machine under the lock, record it, and see it through.
+
+        `wait`: for room on a full disk. Raises RunError if the run has ended, and what
+        keeps the command from being recorded.
+        """
         with self._lock:
+            if self._closing:
+                raise RunError("the run has just ended")
             result = act(self.machine, now())
-            self._record()
+            self._record(wait=wait)
             asks = self._asks()
             self._wake_idle()
-        self._do(asks)
+        self._do(asks, wait=wait)
+        if self.broken is not None:
+            raise self.broken
         return result
 
     def abandon(self) -> None:
         """Stop at once, whatever is in hand: it is interrupted, and runs again on resume."""
         with self._lock:
             self.machine.interrupt_now(now())
-            self._record()
+            self._record(wait=False)
             self._close()
 
     def start(self, workers: Mapping[str, int], grace: float) -> None:
         """Queue what can run and start the executors."""
-        self.command(lambda machine, at: machine.start(at))
+        with suppress(StorageError):  # told by whoever looks at `broken`
+            self.command(lambda machine, at: machine.start(at))
         if not self._closing:
             for lane, executor in self.executors.items():
                 executor.start(self, workers[lane], grace)
@@ -332,7 +377,11 @@ class Runner:
         """The ticker: timeouts, due retries, announcements, and what slow tasks hold up."""
         quiet = 0
         while not self.done.is_set():
-            busy = self._tick()
+            try:
+                busy = self._tick()
+            except BaseException as error:
+                self._fail(error)
+                return
             quiet = 0 if busy else quiet + 1
             pause = TICK if quiet < 60 else IDLE_TICK
             due = self.machine.next_due
@@ -341,11 +390,18 @@ class Runner:
             before = now()
             self._wake.wait(pause)
             self._wake.clear()
-            for poll in self.pollers:
-                poll()
+            self._poll()
             slept = now() - before - pause
             if slept > SUSPENDED:
                 self._slept(slept)
+
+    def _poll(self) -> None:
+        for poll in list(self.pollers):
+            try:
+                poll()
+            except Exception as error:
+                self.pollers.remove(poll)
+                self._tell(f"{poll!r} raised {type(error).__name__}: {error}; it is left out")
 
     def _tick(self) -> bool:
         at = now()
@@ -356,11 +412,14 @@ class Runner:
             for a in held:
                 if a.timeout is not None and a.start and at - a.start > a.timeout:
                     executor.stop(a, "timeout")
+                elif a.cancelled:
+                    executor.stop(a, "cancel")  # again: it may have been between two hands
             executor.rebalance()
         fresh = [a for a in running
                  if id(a) not in self._announced and a.start and at - a.start > WORTH_ANNOUNCING]
         due = self.machine.next_due
-        if not (fresh or self._inbox or (due is not None and due <= at) or self._full):
+        full = self._full and at >= self._try_again
+        if not (fresh or self._inbox or (due is not None and due <= at) or full):
             return bool(self.machine.in_hand) and len(running) != len(self._announced)
         self._announced = {id(a) for a in running if a.start and at - a.start > WORTH_ANNOUNCING}
         with self._lock:
@@ -369,10 +428,10 @@ class Runner:
             fresh = [a for a in fresh if self.machine.in_hand.get(a.tid) is a and a.status is None]
             if fresh:
                 self.machine.announce(fresh)
-            self._record()
+            self._record(wait=False)
             asks = self._asks()
             self._wake_idle()
-        self._do(asks)
+        self._do(asks, wait=False)
         return True
 
     def _slept(self, seconds: float) -> None:

@@ -29,7 +29,9 @@ def executor(hub: FakeHub) -> Iterator[ThreadExecutor]:
     made.close()
 
 
-def held(hub: FakeHub, executor: ThreadExecutor, **options: float) -> tuple[Attempt, threading.Event]:
+def held(
+    hub: FakeHub, executor: ThreadExecutor, **options: float
+) -> tuple[Attempt, threading.Event]:
     """An attempt in the worker's hands, and what lets it go on."""
     entered, released = threading.Event(), threading.Event()
 
