@@ -1,0 +1,1 @@
+"""What FlowForge costs, next to what the machine can do. `python -m benchmarks --help`."""
