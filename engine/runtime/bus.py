@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from engine.core.events import Change
+from engine.core.events import Attempt, Change, Succeeded
 
 Listener = Callable[[Sequence[Change]], None]
 
@@ -61,10 +61,7 @@ class Bus:
         self._drain()
 
     def _drain(self) -> None:
-        batch: list[Change] = []
-        waiting = self._waiting
-        while waiting:
-            batch.extend(waiting.popleft())
+        batch = self._gathered()
         if not batch:
             return
         for listener in list(self._listeners):
@@ -72,6 +69,25 @@ class Bus:
                 listener(batch)
             except Exception as error:
                 self._blame(listener, error)
+
+    def _gathered(self) -> list[Change]:
+        """All that waits. Successes in a row become one change: a chain makes one a task, and
+        listeners pay by the change (10 µs of a chain's 40 µs a task, before)."""
+        batch: list[Change] = []
+        run: list[Attempt] = []
+        waiting = self._waiting
+        while waiting:
+            for change in waiting.popleft():
+                if isinstance(change, Succeeded):
+                    run += change.attempts
+                    continue
+                if run:
+                    batch.append(Succeeded(run))
+                    run = []
+                batch.append(change)
+        if run:
+            batch.append(Succeeded(run))
+        return batch
 
     def _blame(self, listener: Listener, error: Exception) -> None:
         if id(listener) not in self._faulty:

@@ -163,7 +163,7 @@ class RunLog:
 
     def _succeeded(self, change: Succeeded, lines: list[str]) -> None:
         attempts = change.attempts
-        if len(attempts) <= NAMED and self._room(len(attempts)):
+        if self._room(len(attempts)):
             lines += [
                 self._line(_INFO, f"{self._name(a)} succeeded in {duration(a.end - a.start)}"
                            + (f" at try {a.number}" if a.number > 1 else ""))
