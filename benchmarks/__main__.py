@@ -66,7 +66,7 @@ def groups(text: str) -> tuple[str, ...]:
 
 def measure(index: int, row: Row, scale: Scale, root: Path) -> Line:
     """The row in a process of its own, between its baselines."""
-    line = Line(row.group, row.name, row.unit, str(row.target), base=row.base)
+    line = Line(row.group, row.name, row.unit, str(row.target), base=row.base, scale=scale.name)
     try:
         with tempfile.TemporaryDirectory(dir=root) as place:
             line.before = baselines(row, scale, Path(place))

@@ -108,6 +108,7 @@ class Line:
     base: str = ""
     limit: float | None = None
     failure: str = ""
+    scale: str = "full"
 
     @property
     def raw(self) -> float | None:
@@ -116,10 +117,10 @@ class Line:
 
     @property
     def met(self) -> str:
-        """yes, or net (only without the engine's start), or no; empty without a target."""
+        """yes, or net (only without the engine's start), or no; empty without a verdict."""
         if self.measured is None:
             return "failed"
-        if self.limit is None:
+        if self.limit is None or self.scale != FULL.name:
             return ""
         if median(self.measured.totals) <= self.limit:
             return "yes"

@@ -26,10 +26,12 @@ median, min   of several runs, new ones, with {WORKERS} workers, `process` durab
               starting the workers; building the graph, too.
 net           the median less what a run of one task takes (in the note): what a task costs.
               Figures of others exclude their start the same way. For memory, less the peak of
-              a run of one task; for a command, less Python's own start.
+              a run of one task; for a command, less Python's own start; for W5, from the first
+              task's start to the last one's end, and the building of the graph.
 raw           the same work without an engine, in fresh interpreters right before and after;
               ratios are to the mean of the two.
-met           yes; net: only without the engine's start; no. `1.5 × raw` is of this raw figure."""
+met           yes; net: only without the engine's start; no. In a target, raw is the figure of
+              its line."""
 
 
 def number(value: float) -> str:
@@ -67,7 +69,7 @@ def head(scale: Scale) -> Iterator[str]:
     yield (f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
            f"{os.cpu_count()} CPUs, {platform.system()} {platform.release()}"
            + ("" if scale.name == "full" else
-              f"; {scale.name}: sizes / {scale.divisor}, too small for a verdict"))
+              f"; {scale.name}: sizes / {scale.divisor}, too small for verdicts"))
     yield ""
     yield aligned(_HEAD)
     yield "-" * 170
