@@ -34,8 +34,11 @@ _CODES: tuple[tuple[type[FlowForgeError], int], ...] = (
 
 
 def code_of_run(state: RunState, signal: int | None) -> int:
-    """The exit code for a run that ended so; `signal`: the number of what stopped it."""
-    if state is RunState.SUCCESS:
+    """The exit code for a run that ended so; `signal`: the number of what stopped it.
+
+    PAUSED is how a run ends of which all that --until and --only ask for is done.
+    """
+    if state in (RunState.SUCCESS, RunState.PAUSED):
         return SUCCESS
     if state is RunState.INTERRUPTED:
         return 128 + signal if signal else INTERRUPTED

@@ -69,7 +69,7 @@ def carry_out(
     if run is None:
         return exits.SUCCESS
     code = exits.code_of_run(run.state, run.signal)
-    if code == exits.SUCCESS and output_of(request) not in ("json", "silent"):
+    if run.state == "SUCCESS" and output_of(request) not in ("json", "silent"):
         tell_result(run)
     return code
 

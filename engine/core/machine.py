@@ -47,6 +47,7 @@ from engine.core.states import (
     FAILED,
     GOOD,
     IS_TERMINAL,
+    LIVE_RUN,
     PENDING,
     QUEUED,
     RUNNING,
@@ -1085,9 +1086,7 @@ class Machine:
     def _check_over(self, now: float) -> None:
         """End the run if nothing is left, or nothing more will be dispatched."""
         self._flush_moved()
-        if self.in_hand or self.run_state not in (
-            RunState.RUNNING, RunState.PAUSED, RunState.CANCELLING
-        ):
+        if self.in_hand or self.over or self.run_state is RunState.PENDING:
             return
         if self.halted == "drain" and self.open:
             self._end_run(RunState.INTERRUPTED, "", now)
@@ -1130,10 +1129,13 @@ class Machine:
 
     @property
     def over(self) -> bool:
-        """True once the run has ended and nothing is in hand."""
-        return self.run_state not in (
-            RunState.PENDING, RunState.RUNNING, RunState.PAUSED, RunState.CANCELLING
-        )
+        """True once the run has ended and nothing is in hand.
+
+        PAUSED is an end too where nobody paused it: all that was selected is done.
+        """
+        if self.run_state is RunState.PAUSED:
+            return not self.paused
+        return self.run_state not in LIVE_RUN
 
     def waits_for(self, tid: int) -> str:
         """Why a task run that is QUEUED is not running yet: a worker, a limit, or a pause."""

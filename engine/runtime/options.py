@@ -49,10 +49,9 @@ class RunOptions:
         return RunOptions(**merged)
 
 
-#: Flags that hold for a run as long as it lives: a resume of it needs no repeating of them.
-_LASTING = (
-    "executor", "workers", "limits", "durability", "on_failure", "grace", "until", "only",
-)
+#: Flags that hold for a run as long as it lives: a resume of it needs no repeating of them. What
+#: to run of it (`until`, `only`) is not among them: a resume is there to do the rest.
+_LASTING = ("executor", "workers", "limits", "durability", "on_failure", "grace")
 
 
 def lasting_flags(flags: RunOptions) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Rule 1: nothing here writes to a run, and none of the user's code is loaded or unpickled.
 Rule 2: a run whose journal cannot be read is shown from its snapshot, and that is said.
-Rule 3: a run that claims to be live without a live owner is INTERRUPTED.
+Rule 3: a run that claims to be live without a live owner is INTERRUPTED, unless it is PAUSED:
+        it then waits for somebody to carry it on.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from engine.worker.codec import ABSENT, BlobRef, Encoded, decode
 #: A result larger than this many bytes is not read for a look at it.
 PREVIEW_BYTES = 10_000_000
 
+_CLAIMS_AN_OWNER = LIVE_RUN - {RunState.PAUSED}
 UNFINISHED = LIVE_RUN | {RunState.INTERRUPTED, RunState.FAILED}
 
 
@@ -74,7 +76,7 @@ def list_runs(home: Path, last: int | None = None) -> list[RunSummary]:
 
 def _summary(run_id: str, path: Path, meta: dict[str, str], problem: str) -> RunSummary:
     state = None if problem else _state(meta.get("state", ""))
-    if state in LIVE_RUN and probe(path) is None:
+    if state in _CLAIMS_AN_OWNER and probe(path) is None:
         state = RunState.INTERRUPTED
     return RunSummary(
         run_id, meta.get("workflow", ""), state, meta.get("file", ""),
@@ -118,7 +120,8 @@ class StoredRun:
     def state(self) -> RunState:
         """Its state; INTERRUPTED if its owner is gone."""
         state = self.record.run_state
-        return RunState.INTERRUPTED if state in LIVE_RUN and self.owner is None else state
+        gone = state in _CLAIMS_AN_OWNER and self.owner is None
+        return RunState.INTERRUPTED if gone else state
 
     @property
     def about(self) -> dict[str, Any]:
@@ -154,7 +157,7 @@ class StoredRun:
     def state_word(self, tid: int) -> str:
         """The state of a task run; INTERRUPTED if it was running when the owner went."""
         state = self.record.state_of(tid)
-        cut_short = state in (RUNNING, CANCELLING) and self.state is RunState.INTERRUPTED
+        cut_short = state in (RUNNING, CANCELLING) and self.owner is None
         return "INTERRUPTED" if cut_short else state.name
 
     def failed(self) -> list[int]:

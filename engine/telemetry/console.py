@@ -103,7 +103,8 @@ class PlainConsole:
             if type(change) is Failed:
                 self._failure(change, lines)
             elif type(change) is RunMoved and change.state is RunState.PAUSED:
-                lines.append(_because("paused", change.why))
+                if self._live is not None and not self._live.machine.over:
+                    lines.append(_because("paused", change.why))
         now = self._clock()
         if now - self._last >= min(max(COUNTS_EVERY, (now - self._began) / 20), COUNTS_SELDOM):
             lines.append(self._counts_line())

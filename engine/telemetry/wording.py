@@ -122,7 +122,7 @@ def command(*words: str, home: str | None = None) -> str:
 
 def next_step(state: RunState, run_id: str, home: str | None) -> tuple[str, str] | None:
     """(what for, the command) after a run ended so; None where there is nothing to do."""
-    if state is RunState.INTERRUPTED:
+    if state in (RunState.INTERRUPTED, RunState.PAUSED):
         return "carry on", command("resume", run_id, home=home)
     if state in (RunState.FAILED, RunState.CANCELLED):
         return "try again", command("retry", run_id, home=home)

@@ -158,3 +158,13 @@ def test_an_interactive_run_cannot_be_resumed_by_a_command(place: Place) -> None
                            "pipe.run()', '<session>', 'exec'), {'__name__': 'session'})\n")
     place.do("run", "exec.py", code=1)
     assert "without a file" in place.do("retry", "latest", code=2).stderr
+
+
+def test_a_part_of_a_run_is_a_success_and_a_resume_does_the_rest(place: Place) -> None:
+    done = place.do("run", "pipe.py", "--until", "double")
+    assert "PAUSED in" in done.stderr and "flowforge resume" in done.stderr
+    assert place.ran() == [f"double {i}" for i in range(5)]
+    assert json.loads(place.do("runs", "--json").stdout)[0]["state"] == "PAUSED"
+    assert "which has not run" in place.do("run", "pipe.py", "--only", "total", code=2).stderr
+    place.do("resume")
+    assert place.ran() == [f"check {2 * i}" for i in range(5)]
