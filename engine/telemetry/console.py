@@ -102,9 +102,8 @@ class PlainConsole:
         for change in batch:
             if type(change) is Failed:
                 self._failure(change, lines)
-            elif type(change) is RunMoved and change.state is RunState.PAUSED:
-                if self._live is not None and not self._live.machine.over:
-                    lines.append(_because("paused", change.why))
+            elif type(change) is RunMoved and self._is_pause(change):
+                lines.append(_because("paused", change.why))
         now = self._clock()
         if now - self._last >= min(max(COUNTS_EVERY, (now - self._began) / 20), COUNTS_SELDOM):
             lines.append(self._counts_line())
@@ -134,6 +133,11 @@ class PlainConsole:
     def _counts_line(self) -> str:
         line = how_it_stands(self._overview.counts())
         return f"{line} ({self._untold:,} failures not told)" if self._untold else line
+
+    def _is_pause(self, change: RunMoved) -> bool:
+        """True if a person paused the run; a part of a run ends PAUSED too."""
+        over = self._live is not None and self._live.machine.over
+        return change.state is RunState.PAUSED and not over
 
     def _failure(self, change: Failed, lines: list[str]) -> None:
         if self._told >= FAILURES_TOLD:
