@@ -200,6 +200,7 @@ class Launch:
         """Give machine and values what is recorded, and reset what has to run again."""
         machine, values = self.machine, self.values
         if not self.opened.resumed:
+            self._check_ready()
             return Carryover()
         machine.restore(record)
         values.slots = list(record.values)
@@ -218,12 +219,17 @@ class Launch:
                 before[k] = (*spread, record.marks.get(k))
         if lost:
             machine.recompute(lost, "its result is needed again and was not kept")
-        check_ready(
-            self.graph, selected_nodes(self.graph, self.settings.until, self.settings.only),
-            [s in (SUCCESS,) for s in machine.state[:self.graph.size]],
-        )
+        self._check_ready()
         values.recount()
         return Carryover(before, lambda t: record.state[t] == SUCCESS and self._there(t))
+
+    def _check_ready(self) -> None:
+        """Raise DefinitionError if `only` leaves out what has to run first: it would never start."""
+        settings, graph = self.settings, self.graph
+        check_ready(
+            graph, selected_nodes(graph, settings.until, settings.only),
+            [s == SUCCESS for s in self.machine.state[:graph.size]],
+        )
 
     def _fails_on_interrupt(self, node: int) -> bool:
         return self.graph.nodes[node].spec.options.on_interrupt == "fail"

@@ -161,6 +161,8 @@ def test_an_interactive_run_cannot_be_resumed_by_a_command(place: Place) -> None
 
 
 def test_a_part_of_a_run_is_a_success_and_a_resume_does_the_rest(place: Place) -> None:
+    done = place.do("run", "pipe.py", "--only", "total", code=2)
+    assert "use --until total" in done.stderr
     done = place.do("run", "pipe.py", "--until", "double")
     assert "PAUSED in" in done.stderr and "flowforge resume" in done.stderr
     assert place.ran() == [f"double {i}" for i in range(5)]
