@@ -200,6 +200,10 @@ class Machine:
         if blocked:
             self._apply_reset(blocked, [], "judged anew")
 
+    def takes_part(self, k: int) -> bool:
+        """False for a node left out by --until or --only."""
+        return bool(self._selected[k])
+
     def _is_live(self, tid: int) -> bool:
         """False for an item of an expansion that was dropped."""
         k = self.node_of(tid)
@@ -636,11 +640,13 @@ class Machine:
         keys: Sequence[str] | None = None,
         marks: Sequence[Any] | None = None,
         carried: Sequence[tuple[int, int]] = (),
+        barred: Sequence[int] = (),
     ) -> None:
         """Answer to `Expand`: mapped node k has `count` items.
 
         `marks` identify the items' values, for a later resume; `carried` pairs an item's
-        index with the old id whose result it takes over.
+        index with the old id whose result it takes over; `barred` are the indexes of items
+        that were cut short in an earlier session and must not be repeated.
         """
         if self._expanding.pop(k, None) is None:
             return
@@ -652,8 +658,11 @@ class Machine:
             self.keys[k] = keys
         moved = [(base + index, old) for index, old in carried]
         self.changes.append(Expanded(k, base, count, keys, marks, moved))
-        for tid, _ in moved:
+        for tid, old in moved:
             self.state[tid] = SUCCESS
+            if old in self.generation:
+                self.generation[tid] = self.generation[old]
+        self.fail_interrupted([base + index for index in barred], now)
         self.state[k] = RUNNING
         self._count_items(k)
         self._tell_about_items(k)
@@ -909,14 +918,15 @@ class Machine:
         return list(found)
 
     def fail_interrupted(self, tids: Iterable[int], now: float) -> None:
-        """Before `start`: attempts that were running when the engine died, and must not repeat."""
+        """Attempts that were running when the engine died, and must not be repeated."""
         for tid in tids:
             a = Attempt(tid, self.graph.nodes[self.node_of(tid)], -1, self.tries.get(tid, 1),
                         self.generation.get(tid, 1), None)
             a.start = a.end = now
             a.fail(
                 ErrorInfo("Interrupted", "the engine died while it was running, and "
-                          'on_interrupt="fail" forbids to run it again unasked'),
+                          'on_interrupt="fail" forbids to run it again unasked; look at what it '
+                          "has done, then `flowforge retry` it"),
                 FailureReason.INTERRUPTED, retryable=False,
             )
             self.changes.append(Failed(a, FAILED, 0.0))
@@ -938,7 +948,7 @@ class Machine:
             self._expanding.pop(t, None)
         affected = [
             t for t in below
-            if IS_TERMINAL[self.state[t]] or t in self.in_hand or self._is_group(t)
+            if self.state[t] != PENDING or t in self.in_hand or self._is_group(t)
         ]
         bump = [t for t in affected if self.state[t] in GOOD and not self._is_group(t)]
         self._apply_reset(affected, bump, why)

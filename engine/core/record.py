@@ -21,6 +21,7 @@ from engine.core.states import (
     QUEUED,
     RUNNING,
     SUCCESS,
+    FailureReason,
     RunState,
     TaskState,
 )
@@ -107,6 +108,8 @@ class RunRecord:
         """A batch of successes; `numbers` None: all first attempts."""
         n = len(tids)
         first = tids[0]
+        if isinstance(tids, range):
+            self._check_known(tids)
         if isinstance(tids, range) and isinstance(starts, array) and isinstance(ends, array):
             cut = slice(first, first + n)
             self.state[cut] = bytes([SUCCESS]) * n
@@ -152,6 +155,7 @@ class RunRecord:
     def moved(self, tids: Sequence[int], state: TaskState, cause: int, why: str) -> None:
         """Task runs took a state."""
         if isinstance(tids, range) and tids:
+            self._check_known(tids)
             self.state[tids.start:tids.stop] = bytes([state]) * len(tids)
         else:
             for tid in tids:
@@ -159,6 +163,11 @@ class RunRecord:
         if cause >= 0 or why:
             for tid in tids:
                 self.why[tid] = (cause, why)
+
+    def _check_known(self, tids: range) -> None:
+        """Storing into a slice beyond the end would make the columns longer, and shift ids."""
+        if tids.stop > len(self.state):
+            raise IndexError(f"ids up to {tids.stop - 1}, and {len(self.state)} are known")
 
     def reset(self, tids: Sequence[int], bump: Sequence[int]) -> None:
         """Task runs start over; the successes among them count a generation up."""
@@ -190,6 +199,8 @@ class RunRecord:
             self.number[new], self.start[new], self.end[new] = (
                 self.number[old], self.start[old], self.end[old])
             self.values[new] = self.values[old]
+            if old in self.generation:
+                self.generation[new] = self.generation[old]
 
     def grow(self, upto: int, node: int, base: int) -> None:
         """Make room for ids below `upto`; those from `base` on belong to `node`."""
@@ -232,12 +243,16 @@ class RunRecord:
         self.__dict__.update(fresh.__dict__)
 
     def _take_over(self, old: RunRecord, k: int, j: int, *, keep: bool, aside: bool) -> None:
-        spread = old.expansions.get(j) or (old.previous.get(j, (None,))[:3] if aside else None)
+        spread = old.expansions.get(j)
+        # Dropped by an earlier session and not made anew since: its items wait to be matched.
+        waiting = spread is None and j in old.previous and (keep or aside)
+        if waiting:
+            spread = old.previous[j][:3]
         if keep and not aside:
             self._copy(old, k, j)
         elif j in old.generation or old.state[j] == SUCCESS:
             self.generation[k] = old.generation.get(j, 1) + (old.state[j] == SUCCESS)
-        if spread is None or spread[0] is None or not (keep or aside):
+        if spread is None or not (keep or aside):
             return
         first, count, keys = spread
         base = len(self.state)
@@ -247,7 +262,7 @@ class RunRecord:
         marks = old.marks.get(j)
         if marks is None and j in old.previous:
             marks = old.previous[j][3]
-        if aside:
+        if aside or waiting:
             self.previous[k] = (base, count, keys, marks)
         else:
             self.expansions[k] = (base, count, keys)
@@ -270,10 +285,19 @@ class RunRecord:
         """Ids of task runs that had not ended."""
         return [t for t in self.live_ids() if not IS_TERMINAL[self.state[t]]]
 
-    def to_retry(self) -> list[int]:
-        """Ids that a resume runs again: those that failed or were cancelled."""
+    def to_retry(self, *, unasked: bool = False) -> list[int]:
+        """Ids of task runs that failed or were cancelled.
+
+        With `unasked`, those are left out that were interrupted and must not be repeated.
+        """
         bad = (FAILED, TaskState.CANCELLED)
-        return [t for t in self.live_ids() if self.state[t] in bad]
+        return [t for t in self.live_ids() if self.state[t] in bad
+                and not (unasked and self.was_interrupted(t))]
+
+    def was_interrupted(self, tid: int) -> bool:
+        """True if it failed since the engine died while it ran, and it must not be repeated."""
+        return (self.state[tid] == FAILED
+                and self.errors.get(tid, ("",))[0] == FailureReason.INTERRUPTED)
 
     def in_flight(self) -> list[int]:
         """Ids that were announced as running and did not end."""

@@ -1,17 +1,33 @@
 """Which items of a map are the same as before, when the map is made anew.
 
-Items are matched by their names where the map has a key, else by their values; equal ones
-are matched in order. A matched item whose success still counts is not run again.
+Rule 1: items are matched by their names where the map has a key, and then only if their
+        values are the same too; without a key by their values alone, equal ones in order.
+Rule 2: an item that follows other items is the same if those are, and did not run again.
+Rule 3: a matched item whose success still counts is not run again; one that was cut short and
+        must not repeat stays failed.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 Before = tuple[int, int, Sequence[str] | None, Sequence[Any] | None]
 """(first id, count, names, marks) of an expansion."""
+
+
+class Matched(NamedTuple):
+    """What of an expansion is taken over from the one before."""
+
+    carried: list[tuple[int, int]]
+    """(index, old id) of the items whose results are."""
+    barred: list[int]
+    """Indexes of the items that were cut short and must not be repeated unasked."""
+
+
+def _never(tid: int) -> bool:
+    return False
 
 
 class Carryover:
@@ -20,30 +36,76 @@ class Carryover:
     def __init__(
         self,
         previous: Mapping[int, Before] | None = None,
-        counts: Callable[[int], bool] = lambda tid: False,
+        *,
+        done: Callable[[int], bool] = _never,
+        there: Callable[[int], bool] = _never,
+        barred: Callable[[int], bool] = _never,
     ) -> None:
         self._previous = dict(previous or {})
-        self._counts = counts
-        """True if the old task run is a success whose result is at hand."""
+        self._done = done
+        """True if the old task run is a success that nobody has discarded."""
+        self._there = there
+        """True if its result can be had."""
+        self._barred = barred
+        """True if the old task run was cut short and must not be repeated."""
+        self._same: dict[int, dict[int, int]] = {}
+        """Node that was made anew → index → the old index of that same item."""
 
     def match(
-        self, node: int, count: int, names: Sequence[str] | None, marks: Sequence[Any] | None
-    ) -> list[tuple[int, int]]:
-        """(index, old id) of the items whose results are carried over. Answers once a node."""
+        self, node: int, count: int, names: Sequence[str] | None, marks: Sequence[Any] | None,
+        sources: Sequence[int] = (),
+    ) -> Matched:
+        """What is taken over; `sources`: the nodes that it follows item by item.
+
+        Answers once a node.
+        """
         before = self._previous.pop(node, None)
         if before is None:
-            return []
+            return Matched([], [])
+        base = before[0]
+        pairs = self._pairs(before, count, names, marks, sources)
+        self._same[node] = {i: j for i, j in pairs.items() if self._done(base + j)}
+        carried = [(i, base + j) for i, j in self._same[node].items() if self._there(base + j)]
+        return Matched(carried, [i for i, j in pairs.items() if self._barred(base + j)])
+
+    def _pairs(
+        self, before: Before, count: int, names: Sequence[str] | None,
+        marks: Sequence[Any] | None, sources: Sequence[int],
+    ) -> dict[int, int]:
+        """Index → old index of the same item, of those that matter."""
         base, old_count, old_names, old_marks = before
-        new, old = (names, old_names) if names and old_names else (marks, old_marks)
+        new = _keys(count, names, marks, old_names, old_marks, bool(sources))
+        old = _keys(old_count, old_names, old_marks, names, marks, bool(sources))
         if new is None or old is None:
-            return []
+            return {}
         where: dict[Any, deque[int]] = {}
-        for i in range(min(old_count, len(old))):
-            if self._counts(base + i):
-                where.setdefault((type(old[i]), old[i]), deque()).append(base + i)
-        carried = []
+        for j in range(min(old_count, len(old))):
+            if self._done(base + j) or self._barred(base + j):
+                key = (old[j], tuple(j for _ in sources))
+                where.setdefault(key, deque()).append(j)
+        found: dict[int, int] = {}
         for i in range(count):
-            same = where.get((type(new[i]), new[i]))
+            followed = tuple(self._same.get(s, {}).get(i, i if s not in self._same else -1)
+                             for s in sources)
+            same = where.get((new[i], followed))
             if same:
-                carried.append((i, same.popleft()))
-        return carried
+                found[i] = same.popleft()
+        return found
+
+
+def _keys(
+    count: int, names: Sequence[str] | None, marks: Sequence[Any] | None,
+    other_names: Sequence[str] | None, other_marks: Sequence[Any] | None, follows: bool,
+) -> Sequence[Any] | None:
+    """What has to be equal for two items to be the same; None: nothing tells."""
+    by_name = names is not None and other_names is not None
+    by_mark = marks is not None and other_marks is not None
+    if by_name and by_mark:
+        assert names is not None and marks is not None
+        return [(n, type(m), m) for n, m in zip(names, marks, strict=False)]
+    if by_name:
+        return names
+    if by_mark:
+        assert marks is not None
+        return [(type(m), m) for m in marks]
+    return [None] * count if follows else None

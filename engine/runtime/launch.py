@@ -14,11 +14,10 @@ from random import random
 from typing import Any
 
 from engine.core.dag import Dag, Graph, check_limits
-from engine.core.handles import handles_in
 from engine.core.machine import Machine
 from engine.core.notices import RunEnded, RunStarted
 from engine.core.record import NO_VALUE, RunRecord
-from engine.core.states import SUCCESS, RunState, TaskState
+from engine.core.states import FAILED, SUCCESS, RunState, TaskState
 from engine.errors import RunError, StorageError, StorageFull
 from engine.executors.guardian import Guardian, sweep
 from engine.executors.local import SequentialExecutor
@@ -205,13 +204,13 @@ class Launch:
         machine.restore(record)
         values.slots = list(record.values)
         values.errors = dict(record.errors)
-        failed = record.to_retry()
-        machine.fail_interrupted(
-            [t for t in record.in_flight() if self._fails_on_interrupt(record.node_of(t))], now()
-        )
+        failed = record.to_retry(unasked=self.request.command != "retry")
+        cut_short = [t for t in record.in_flight() if self._fails_on_interrupt(record.node_of(t))]
+        machine.fail_interrupted(cut_short, now())
         self._reset_as_asked(failed)
-        needed = {h.node.index for h in handles_in(self.graph.result)}
-        lost = lost_results(self.graph, machine, record, needed, self._there)
+        stands = bytes(machine.state)
+        returned = self.graph.result is not None or self.about.form != "function"
+        lost = lost_results(self.graph, machine, values.kept if returned else (), self._there)
         before: dict[int, Before] = dict(record.previous)
         for k in lost:
             spread = record.expansions.get(k) if k < record.size else None
@@ -221,7 +220,11 @@ class Launch:
             machine.recompute(lost, "its result is needed again and was not kept")
         self._check_ready()
         values.recount()
-        return Carryover(before, lambda t: record.state[t] == SUCCESS and self._there(t))
+        return Carryover(
+            before, done=lambda t: stands[t] == SUCCESS, there=self._there,
+            barred=lambda t: stands[t] == FAILED and (
+                t in cut_short or record.was_interrupted(t)),
+        )
 
     def _check_ready(self) -> None:
         """Raise DefinitionError if `only` leaves out what has to run first: it would never start."""

@@ -332,8 +332,10 @@ class Runner:
             return
         with self._lock:
             if self.machine.awaits(ask):
-                carried = self._carryover.match(k, count, keys, marks)
-                self.machine.expand(k, count, now(), keys, marks, carried)
+                mapped = self.graph.nodes[k].mapped
+                sources = mapped.sources if mapped is not None else ()
+                carried, barred = self._carryover.match(k, count, keys, marks, sources)
+                self.machine.expand(k, count, now(), keys, marks, carried, barred)
 
     # == people's side ======================================================================
 

@@ -59,9 +59,10 @@ class Values:
         self._live: dict[int, Any] = {}
         """Decoded forms of results that several consumers need."""
         self._needed = [0] * graph.size
-        self._kept = {h.node.index for h in handles_in(graph.result)}
+        self.kept = {h.node.index for h in handles_in(graph.result)}
         if graph.result is None:
-            self._kept |= {node.index for node in graph.leaves()}
+            self.kept |= {node.index for node in graph.leaves()}
+        """Nodes whose results the run returns: they are not let go."""
         for node in graph.nodes:
             for u in node.upstream:
                 self._needed[u] += 1
@@ -248,7 +249,7 @@ class Values:
         needed = self._needed
         for u in self.graph.nodes[k].upstream:
             needed[u] -= 1
-            if not needed[u] and u not in self._kept and (
+            if not needed[u] and u not in self.kept and (
                 type(self.slots[u]) not in SCALARS or self.graph.nodes[u].mapped is not None
             ):
                 self._release(u)
@@ -316,9 +317,12 @@ def _collection(node: Node, where: str | int, value: Any) -> Sequence[Any]:
 
 
 def _marks(items: dict[str | int, Any]) -> Sequence[Any] | None:
-    """What identifies the items' values; None where they follow another map, item by item."""
-    sources = list(items.values())
-    if any(type(s) is Node for s in sources):
+    """What identifies the items' values, those apart that follow another map's items.
+
+    None where there are no others.
+    """
+    sources = [s for s in items.values() if type(s) is not Node]
+    if not sources:
         return None
     if len(sources) == 1:
         values = sources[0]

@@ -425,3 +425,14 @@ def test_deadline_over_all_attempts_ends_the_retries():
     assert a.timeout == pytest.approx(1.0)
     d.end(a, "fail")
     assert d.state("t") is TaskState.FAILED
+
+
+def test_what_was_only_queued_waits_again_when_its_producer_is_rerun():
+    dag = Dag("chain")
+    a = add(dag, "a")
+    add(dag, "b", a)
+    d = Driver(dag.freeze()).start()
+    d.end(d.take()[0])
+    assert d.state("b") is TaskState.QUEUED
+    d.m.rerun([d.id("a")], d.now)
+    assert [d.name(t.tid) for t in d.settle().take()] == ["a"]

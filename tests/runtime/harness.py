@@ -188,6 +188,17 @@ class Bench:
         assert code == -signal.SIGKILL, f"ended with {code}: {session.text()}"
         return self.ledger.new()
 
+    def recorded(self) -> set[str]:
+        """The names of task runs that are on disk as done, in the newest run."""
+        from engine.core.states import SUCCESS
+        from engine.runtime.stored import open_stored
+
+        stored = open_stored(self.folder / "home", "latest")
+        return {
+            stored.name_of(t) for t in stored.record.live_ids()
+            if stored.record.state_of(t) is SUCCESS
+        }
+
     @property
     def run_dirs(self) -> list[Path]:
         return sorted((self.folder / "home" / "runs").iterdir())
