@@ -227,7 +227,7 @@ class Launch:
         )
 
     def _check_ready(self) -> None:
-        """Raise DefinitionError if `only` leaves out what has to run first: it would never start."""
+        """Raise DefinitionError if `only` leaves out what has to run before it."""
         settings, graph = self.settings, self.graph
         check_ready(
             graph, selected_nodes(graph, settings.until, settings.only),
