@@ -89,6 +89,8 @@ class ProcessExecutor:
                 return
 
     def rebalance(self) -> None:
+        if all(seat.busy for seat in list(self._seats)):
+            return  # nobody could take it: of 100,000 no-ops, a fifth went back and forth
         slow = [(s, limit) for s in list(self._seats) if (limit := s.draw_line()) is not None]
         if slow:
             time.sleep(STORE_SEEN)
@@ -433,6 +435,11 @@ class _Seat:
             attempt = parcel.find(serial)
             if self.link is link and attempt is not None and attempt.status is None:
                 link.kill()
+
+    @property
+    def busy(self) -> bool:
+        """True while it has a batch."""
+        return self._busy
 
     def draw_line(self) -> _Line | None:
         """Behind a slow attempt: let nothing more begin. `take_behind` follows, a little later."""

@@ -640,17 +640,19 @@ def test_what_lies_behind_a_slow_attempt_is_given_back(pool: Any, tmp_path: Path
         started.write_text("yes")
         return wait_for_file(str(go))
 
-    p = pool(workers=1)
+    p = pool(workers=1)  # the other one comes once all is in the first one's hands
     slow = p.hub.attempt(first)
     behind = [p.hub.attempt(add, i) for i in range(10)]
     p.hub.give(slow, *behind)
     text_in(started)
+    p.executor.rebalance()
+    assert not p.hub.put_back, "given back though nobody could take it"
+    p.executor.resize(2)
     deadline = time.monotonic() + 10
     while not p.hub.put_back:
         p.executor.rebalance()
         assert time.monotonic() < deadline, "nothing was given back"
     assert p.hub.put_back == behind
-    p.executor.resize(2)
     p.hub.wait(*behind)
     assert slow not in p.hub.ended
     go.touch()
