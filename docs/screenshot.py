@@ -6,6 +6,7 @@ what an emulator of the terminal then shows. Nothing in the picture is made by h
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -98,7 +99,7 @@ def main() -> int:
         terminal.run(["run", str(FLOW)], kill_at="█" * 33)
         terminal.type("flowforge run sample_flows/census.py")
         terminal.run(["run", str(FLOW)])
-        console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"))  # noqa: SIM115
+        console = Console(record=True, width=COLUMNS, file=io.StringIO())
         console.print(terminal.text(), end="")
         svg = console.export_svg(title="flowforge", theme=DIMMED_MONOKAI)
     # Fonts from the net have no place in a picture of ours: the reader's own will do.
