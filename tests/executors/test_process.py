@@ -667,7 +667,7 @@ def test_giving_back_while_work_goes_on_runs_everything_once(pool: Any, tmp_path
         with open(path, "a") as file:
             file.write(f"{n}\n")
 
-    p = pool(workers=2, batch=32)
+    p = pool(workers=2, batch=300)  # one worker gets all of it, and the other asks for some
     log = tmp_path / "log"
     attempts = [p.hub.attempt(mark, str(log), n) for n in range(300)]
     p.hub.give(*attempts)
