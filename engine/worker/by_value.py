@@ -19,11 +19,18 @@ from engine.worker import classes
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, protocol=5)
+        self._named: dict[tuple[str, str], type] = {}
+
     def reducer_override(self, obj: Any) -> Any:
         reduced = super().reducer_override(obj)
         # A class by value: (maker, its arguments, (attributes, slots), None, None, setter).
         if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) > 2:
-            classes.register(obj)
+            # Only the first of a name: a frozen dataclass with slots holds the class that it was
+            # made from, of the same name, and values must not be rebuilt on that one.
+            if self._named.setdefault((obj.__module__, obj.__qualname__), obj) is obj:
+                classes.register(obj)
             attributes = reduced[2][0]
             if isinstance(attributes, dict):
                 attributes["__qualname__"] = obj.__qualname__
@@ -36,5 +43,5 @@ def dumps(thing: Any) -> bytes:
     Raises whatever the thing's own pickling raises, TypeError for the most part.
     """
     with io.BytesIO() as file:
-        _Pickler(file, protocol=5).dump(thing)
+        _Pickler(file).dump(thing)
         return file.getvalue()
