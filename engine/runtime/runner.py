@@ -124,11 +124,12 @@ class Runner:
     def _exchange(self, lane: str, finished: list[Attempt]) -> list[Attempt] | None:
         if finished:
             self._keep_large(finished)
+            # Before the lock is had: whoever holds it next records for all that wait for it.
+            self._inbox.append(finished)
         condition = self._work[lane]
         while True:
             with self._lock:
-                self._step(finished)
-                finished = []
+                self._step()
                 batch = self._take(lane)
                 self._record()
                 asks = self._asks()
@@ -174,8 +175,9 @@ class Runner:
 
     # == one step, under the lock ===========================================================
 
-    def _step(self, finished: list[Attempt]) -> None:
+    def _step(self) -> None:
         machine, inbox = self.machine, self._inbox
+        finished = inbox.popleft() if inbox else []
         while inbox:
             finished = finished + inbox.popleft()
         if finished and not self._closing:
@@ -425,7 +427,7 @@ class Runner:
             return bool(self.machine.in_hand) and len(running) != len(self._announced)
         self._announced = {id(a) for a in running if a.start and at - a.start > WORTH_ANNOUNCING}
         with self._lock:
-            self._step([])
+            self._step()
             self.machine.tick(at)
             fresh = [a for a in fresh if self.machine.in_hand.get(a.tid) is a and a.status is None]
             if fresh:
