@@ -26,7 +26,7 @@ from engine.worker import classes
 if TYPE_CHECKING:
     from engine.dsl.workflows import Workflow
 
-__all__ = ["Found", "choose", "find_workflows", "load_flow", "workflows_in"]
+__all__ = ["Found", "choose", "find_workflows", "load_flow", "users_traceback", "workflows_in"]
 
 _ENGINE = __name__.partition(".")[0]
 _ENGINE_DIR = Path(__file__).resolve().parents[1]
@@ -122,11 +122,12 @@ def _execute(code: CodeType, module: ModuleType, file: Path) -> None:
     except FlowForgeError:
         raise
     except Exception as exc:
-        raise LoadError(f"{file.name} raised an error while it was loaded:\n{_told(exc)}") from exc
+        told = users_traceback(exc)
+        raise LoadError(f"{file.name} raised an error while it was loaded:\n{told}") from exc
 
 
-def _told(exc: Exception) -> str:
-    """The traceback as `python FILE` would show it."""
+def users_traceback(exc: Exception) -> str:
+    """The traceback without the engine's frames, as `python FILE` would show it."""
     inside = exc.__traceback__.tb_next if exc.__traceback__ is not None else None
     shown = traceback.TracebackException(type(exc), exc, inside)
     chain: list[traceback.TracebackException | None] = [shown]

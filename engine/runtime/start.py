@@ -12,9 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import LoadError
+from engine.errors import FlowForgeError, LoadError
 from engine.runtime.find import workflows_of_file
-from engine.runtime.load import choose, load_flow, workflows_in
+from engine.runtime.load import choose, load_flow, users_traceback, workflows_in
 from engine.runtime.request import PlanMade, Request, requested
 
 if TYPE_CHECKING:
@@ -50,10 +50,29 @@ def start(
             module = load_flow(file)
             request.refusal = ""
             if not request.taken:
-                _run(module, workflow, written or {}, values)
+                _run_of_file(request, module, workflow, written or {}, values)
         except PlanMade:
             return None
     return request.run
+
+
+def _run_of_file(
+    request: Request,
+    module: ModuleType,
+    name: str | None,
+    written: Mapping[str, str],
+    values: Callable[[], Mapping[str, Any]] | None,
+) -> None:
+    try:
+        _run(module, name, written, values)
+    except FlowForgeError:
+        raise
+    except Exception as error:
+        if request.taken:
+            raise
+        # No run had begun: it is the user's code, which builds the graph, that raised.
+        raise LoadError(f"{Path(str(module.__file__)).name} raised an error while its workflow "
+                        f"was built:\n{users_traceback(error)}") from error
 
 
 def _run(
