@@ -79,7 +79,11 @@ def execute(
     with no_collection():
         outline = Outline.of(graph)
     about = About(name, file, form, parameters)
-    opened = open_run(about, settings, request.run_id, force=request.force)
+    selected = selected_nodes(graph, settings.until, settings.only)
+    opened = open_run(
+        about, settings, request.run_id, force=request.force,
+        check_new=lambda: check_ready(graph, selected, bytes(graph.size)),
+    )
     try:
         launch = Launch(graph, lanes, outline, about, settings, opened, request, handlers)
         run = launch.go()
@@ -112,7 +116,7 @@ class Launch:
         self.request = request
         self.reporter = _reporter(request, settings)
         self.plan = self._plan()
-        self._enter_session()
+        entered = self._enter_session()
         record = opened.history.record
         self.machine = Machine(
             graph, lanes, limits=settings.limits, on_failure=settings.on_failure, random=random,
@@ -123,6 +127,7 @@ class Launch:
             graph, self.machine, read_blob=self._read_blob, reload=self._reload_values
         )
         self.carryover = self._restore(record)
+        self._record_session(entered)  # what is asked for can be done
         logs = opened.run_dir / "logs" if opened.run_dir is not None else None
         self.scope = EngineScope(opened.run_id, settings.home, self.names, logs)
         self.guardian = _guardian(opened, self.reporter)
@@ -164,9 +169,9 @@ class Launch:
             raise PlanMade
         return plan
 
-    def _enter_session(self) -> None:
-        """Record who runs it now, and the graph where it is new or has changed."""
-        opened, history = self.opened, self.opened.history
+    def _enter_session(self) -> bytes:
+        """Take in who runs it now, and the graph where it is new or has changed; as stored."""
+        history = self.opened.history
         entries: list[list[Any]] = [["O", self._about_entry(), session_entry()]]
         plan = self.plan
         if plan is None:
@@ -179,12 +184,16 @@ class Launch:
         data = pack_entries(entries)
         # Folded now: what is read at the end follows it, or a changed graph would be taken over
         # a second time.
-        history.seq = opened.store.append(data, {
+        history.apply(data)
+        return data
+
+    def _record_session(self, entered: bytes) -> None:
+        """Write down that the run goes on; until here an error leaves it as it was."""
+        self.opened.history.seq = self.opened.store.append(entered, {
             "workflow": self.about.workflow, "file": self.about.file or "",
             "identity": self.about.identity(), "state": str(RunState.RUNNING),
-            "updated": repr(now()), **({} if plan else {"created": repr(now())}),
+            "updated": repr(now()), **({"created": repr(now())} if self.plan is None else {}),
         })
-        history.apply(data)
 
     def _about_entry(self) -> dict[str, Any]:
         about, s = self.about, self.settings
@@ -199,7 +208,6 @@ class Launch:
         """Give machine and values what is recorded, and reset what has to run again."""
         machine, values = self.machine, self.values
         if not self.opened.resumed:
-            self._check_ready()
             return Carryover()
         machine.restore(record)
         values.slots = list(record.values)

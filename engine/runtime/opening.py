@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -82,9 +82,20 @@ class Opened:
             self.ownership.release()
 
 
-def open_run(about: About, settings: Settings, run_id: str | None, *, force: bool) -> Opened:
-    """Find or make the run and take it over. Raises RunOwned, RunNotFound, StorageError."""
+def open_run(
+    about: About,
+    settings: Settings,
+    run_id: str | None,
+    *,
+    force: bool,
+    check_new: Callable[[], object],
+) -> Opened:
+    """Find or make the run and take it over; `check_new` may refuse a new one by raising.
+
+    Raises RunOwned, RunNotFound, StorageError.
+    """
     if settings.durability == "none":
+        check_new()
         return Opened(new_run_id(), MemoryStore(), History())
     home = Home(settings.home)
     identity = about.identity()
@@ -96,6 +107,7 @@ def open_run(about: About, settings: Settings, run_id: str | None, *, force: boo
     if settings.insist:
         raise RunError(f"there is no unfinished run of {about.workflow!r} with these parameters "
                        "to resume; leave --resume out to start one")
+    check_new()
     return _begin(home, about, identity, settings)
 
 

@@ -170,3 +170,11 @@ def test_a_part_of_a_run_is_a_success_and_a_resume_does_the_rest(place: Place) -
     assert "which has not run" in place.do("run", "pipe.py", "--only", "total", code=2).stderr
     place.do("resume")
     assert place.ran() == [f"check {2 * i}" for i in range(5)]
+
+
+def test_what_cannot_be_done_leaves_the_run_as_it_was(place: Place) -> None:
+    place.do("run", "pipe.py")
+    before = place.do("show", "latest", "--json").stdout
+    place.do("retry", "latest", "nosuch", code=2)
+    assert "nothing to retry" in place.do("retry", "latest", "total", code=2).stderr
+    assert place.do("show", "latest", "--json").stdout == before

@@ -193,6 +193,25 @@ def test_detach_prints_the_id_and_leaves_the_run_to_itself(place: Place) -> None
           "the detached run's end")
 
 
+def test_an_error_of_the_workflows_own_code_is_no_fault_of_the_engine(place: Place) -> None:
+    place.write("odd.py", "from engine import workflow\n@workflow\ndef w(n: int):\n"
+                "    raise KeyError('mine')\n")
+    told = place.do("run", "odd.py", "-p", "n=1", code=2).stderr
+    assert "odd.py raised an error while its workflow was built" in told
+    assert "line 4, in w" in told and "KeyError: 'mine'" in told
+    assert "workflows.py" not in told and "fault of FlowForge" not in told
+
+
+def test_a_mistyped_selection_makes_no_run_and_hides_no_unfinished_one(place: Place) -> None:
+    place.write("broken", "")
+    place.do("run", "pipe.py", code=1)
+    runs = place.do("runs", "--json").stdout
+    for typed in ("--until totl", "--fresh --until totl", "--fresh --only total"):
+        place.do("run", "pipe.py", *typed.split(), code=2)
+    assert place.do("runs", "--json").stdout == runs
+    assert "carrying on" in place.do("run", "pipe.py", code=1).stderr
+
+
 def test_detach_tells_an_error_that_comes_before_the_run(place: Place) -> None:
     done = place.do("run", "nosuch.py", "--detach", code=2)
     assert "there is no file nosuch.py" in done.stderr
