@@ -82,7 +82,7 @@ def execute(
     selected = selected_nodes(graph, settings.until, settings.only)
     opened = open_run(
         about, settings, request.run_id, force=request.force,
-        check_new=lambda: check_ready(graph, selected, bytes(graph.size)),
+        check_new=lambda: check_ready(graph, selected, [False] * graph.size),
     )
     try:
         launch = Launch(graph, lanes, outline, about, settings, opened, request, handlers)

@@ -136,6 +136,25 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+#: Settings by the names that their flags have → the setting, and what the flag stands for.
+_FLAGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "limit": ("limits", lambda value: value),
+    "tui": ("screen", lambda value: value),
+    "headless": ("screen", lambda value: not _truth(value)),
+}
+_NAMES = (*(f.name for f in fields(RunOptions)), *_FLAGS)
+
+
+def _written(name: str, value: Any, source: str) -> tuple[str, Any]:
+    """A setting written in the environment or a file, by its own name or by its flag's."""
+    setting, meaning = _FLAGS.get(name, (name, lambda value: value))
+    try:
+        meant = meaning(value)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {value!r} does not do: {error}") from None
+    return setting, parse_option(setting, meant, source)
+
+
 def parse_option(name: str, value: Any, source: str) -> Any:
     """A setting from text or TOML as its type. Raises ConfigError naming the source."""
     try:
@@ -147,11 +166,12 @@ def parse_option(name: str, value: Any, source: str) -> Any:
 def from_environment(environ: Mapping[str, str]) -> RunOptions:
     """The settings in `FLOWFORGE_*`."""
     found = {}
-    for f in fields(RunOptions):
-        variable = f"FLOWFORGE_{f.name.upper()}"
+    for name in _NAMES:
+        variable = f"FLOWFORGE_{name.upper()}"
         value = environ.get(variable)
         if value is not None:
-            found[f.name] = parse_option(f.name, value, variable)
+            setting, meant = _written(name, value, variable)
+            found[setting] = meant
     return RunOptions(**found)
 
 
@@ -174,13 +194,13 @@ def _read_pyproject(path: Path) -> RunOptions:
         table = tomllib.loads(text).get("tool", {}).get("flowforge", {})
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    known = {f.name for f in fields(RunOptions)}
     found = {}
     for key, value in table.items():
         name = key.replace("-", "_")
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+        if name not in _NAMES:
+            near = difflib.get_close_matches(name, _NAMES, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{path}: [tool.flowforge] has no setting {key!r}{hint}")
-        found[name] = parse_option(name, value, f"{path}: [tool.flowforge] {key}")
+        setting, meant = _written(name, value, f"{path}: [tool.flowforge] {key}")
+        found[setting] = meant
     return RunOptions(**found)

@@ -235,3 +235,21 @@ def test_flags_can_be_set_in_the_environment_and_in_pyproject(place: Place) -> N
     assert events(place.do("run", "pipe.py").stdout)[0]["event"] == "run.started"
     place.env["FLOWFORGE_OUTPUT"] = "plain"
     assert place.do("run", "pipe.py", "--fresh").stdout == ""
+
+
+def test_a_flag_counts_by_its_own_name_too(place: Place) -> None:
+    place.write("gpu.py", "from engine import task, workflow\n@task(limits={'gpu': 1})\n"
+                "def a(): ...\n@workflow\ndef w(): a()\n")
+    assert "add limits=" in place.do("run", "gpu.py", code=2).stderr
+    place.write("pyproject.toml", "[tool.flowforge]\nlimit = {gpu = 1}\nheadless = true\n")
+    place.do("run", "gpu.py")
+    place.env["FLOWFORGE_HEADLESS"] = "perhaps"
+    assert "FLOWFORGE_HEADLESS: 'perhaps'" in place.do("run", "gpu.py", code=2).stderr
+    place.env |= {"FLOWFORGE_HEADLESS": "1", "FLOWFORGE_LIMIT": "gpu=0"}
+    assert "FLOWFORGE_LIMIT: 'gpu=0'" in place.do("run", "gpu.py", code=2).stderr
+
+
+def test_a_file_named_engine_in_the_working_directory_is_refused(place: Place) -> None:
+    place.write("engine.py", "")
+    told = place.do("run", "pipe.py", code=2).stderr
+    assert "rename it" in told and "Traceback" not in told
