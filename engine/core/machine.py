@@ -465,13 +465,15 @@ class Machine:
             for c in children[k]:
                 gate[c] -= 1
                 if state[c] != PENDING:
+                    if state[c] == RUNNING and not gate[c] and self.base[c] >= 0:
+                        self._go_on(c)
                     continue
                 if not strict[c]:
                     self._tell_loose(c, k, TaskState(ended))
                 elif ended == SUCCESS:
                     if gate[c]:
                         continue
-                    if nodes[c].mapped is None and not self._bad:
+                    if nodes[c].mapped is None and not self._bad and not self._due:
                         if selected[c] and c not in in_hand:  # `_go`, spelled out
                             state[c] = QUEUED
                             queues[lanes[c]].push(priority[c], c, c + 1)
@@ -485,6 +487,20 @@ class Machine:
                     if self.base[c] < 0 and state[c] == PENDING:
                         self._judge_one(c)
         self._flush_moved()
+
+    def _go_on(self, k: int) -> None:
+        """What the open items of an expanded map waited for was computed again, or could not be."""
+        node = self.graph.nodes[k]
+        sources = node.mapped.sources if node.mapped is not None else ()
+        for u in node.upstream:
+            handed = _HANDED_ON.get(TaskState(self.state[u])) if u not in sources else None
+            if handed is not None and self._strict[k]:
+                for tid in range(self.base[k], self.base[k] + self.count[k]):
+                    if self.state[tid] == PENDING:
+                        self._end_badly(tid, handed, u, "")
+                return
+        if self.open_items[k] and self._selected[k]:
+            self._judge_items(k)
 
     def _tell_loose(self, c: int, k: int, ended: TaskState) -> None:
         if self.base[k] < 0:  # the items of an expanded map were counted one by one
@@ -553,6 +569,8 @@ class Machine:
 
     def _judge_item(self, c: int, child: int) -> None:
         """An item that follows other items: start it, end it, or let it wait."""
+        if self.gate[c]:
+            return  # what all items need is computed again first: `_go_on` comes back to it
         index = child - self.base[c]
         info = self.graph.nodes[c].mapped
         assert info is not None
@@ -1054,7 +1072,7 @@ class Machine:
                 if self.state[k] == PENDING:
                     self._go(k)
             elif self.base[k] >= 0:
-                if self.open_items[k] and self._selected[k]:
+                if self.open_items[k] and self._selected[k] and not self.gate[k]:
                     self._judge_items(k)
             elif self.state[k] == PENDING:
                 self._judge_one(k)
@@ -1065,7 +1083,7 @@ class Machine:
             info = self.graph.nodes[k].mapped
             if info is not None and info.sources:
                 self._judge_item(k, tid)
-            else:
+            elif not self.gate[k]:
                 self._go(tid)
         elif self._strict[k]:
             self._judge_strict(k)

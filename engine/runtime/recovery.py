@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from engine.core.dag import Graph
+from engine.core.dag import Graph, Node
+from engine.core.handles import handles_in
 from engine.core.machine import Machine
 from engine.core.states import IS_GOOD, IS_TERMINAL
 
@@ -83,7 +84,7 @@ class _Search:
         for u in node.upstream:
             if u in sources and base[k] >= 0 and k not in self.again:
                 self.need(u, [base[u] + i for i in self._to_run(k)])
-            elif self.need(u, self.ids(u)) and u not in sources and base[k] >= 0:
+            elif self.need(u, self.ids(u)) and base[k] >= 0 and u in _spread_over(node):
                 self._make_anew(k)
 
     def _to_run(self, k: int) -> Iterable[int]:
@@ -103,3 +104,11 @@ class _Search:
                 self.todo.append(k)
                 todo += [c for c in self._graph.item_children.get(k, ())
                          if self._machine.base[c] >= 0]
+
+
+def _spread_over(node: Node) -> set[int]:
+    """The nodes that a map takes its items from, those apart that it follows item by item."""
+    info = node.mapped
+    if info is None:
+        return set()
+    return {h.node.index for h in handles_in(info.over)} - {*info.sources}

@@ -119,3 +119,42 @@ def test_a_dead_worker_ends_an_at_most_once_task():
     d = Driver(one(on_interrupt="fail", retries=3)).start()
     d.end(d.take()[0], "fail", FailureReason.CRASHED)
     assert d.state("a").name == "FAILED" and d.m.over
+
+
+def shared():
+    """A map whose items all read a result that is not kept."""
+    dag = Dag("shared")
+    given = add(dag, "given", persist=False)
+    add(dag, "m", given, over=range(1))
+    return dag.freeze()
+
+
+def half_done(graph):
+    """One item is done, and the result that they all read has to be computed again."""
+    d = Driver(graph, {"m": 3}).start()
+    d.end(d.take()[0])
+    d.end(d.take()[0])
+    record = d.record()
+    d.m = d._machine()
+    d.hands.clear()
+    d.m.restore(record)
+    d.m.recompute([d.id("given")], "its result is gone")
+    return d.start()
+
+
+def test_open_items_wait_for_what_they_all_read():
+    d = half_done(shared())
+    (given,) = d.take(seconds=1e9)
+    assert d.name(given.tid) == "given"
+    d.end(given)
+    assert [d.name(a.tid) for a in d.take(seconds=float("inf"))] == ["m[1]", "m[2]"]
+
+
+def test_open_items_are_blocked_if_what_they_all_read_fails_this_time():
+    d = half_done(shared())
+    d.end(d.take()[0], "fail")
+    assert d.m.over
+    assert d.states() == {
+        "given": "FAILED", "m": "UPSTREAM_FAILED", "m[0]": "SUCCESS",
+        "m[1]": "UPSTREAM_FAILED", "m[2]": "UPSTREAM_FAILED",
+    }

@@ -35,6 +35,8 @@ PATIENCE = 120.0
 #: Seconds after which nothing of a killed run may be alive (CONTRACT.md §5).
 GONE_WITHIN = 2.0
 AT_MOST_ONCE = ("pay[",)
+#: Tasks whose results are in memory only: a resume that needs them runs them again.
+NOT_KEPT = ("options", "rows")
 #: Findings that a report lists.
 SHOWN = 10
 
@@ -172,10 +174,17 @@ class Round:
             return {}  # killed before anything was written
         record = stored.record
         self.over = record.run_state is RunState.SUCCESS
-        return {
+        found = {
             stored.name_of(t): record.generation.get(t, 1) for t in record.live_ids()
-            if record.state_of(t) is SUCCESS and stored.name_of(t) != "options"
+            if record.state_of(t) is SUCCESS and stored.name_of(t) not in NOT_KEPT
         }
+        for k, (base, count, *_) in record.previous.items():
+            if k not in record.expansions:  # waits to be made anew and matched
+                found.update({
+                    f"{stored.name_of(k)}[{i}]": 1 for i in range(count)
+                    if record.state_of(base + i) is SUCCESS
+                })
+        return found
 
     def _judge(self, expected: object) -> None:
         oracle, report = self.oracle, self.report

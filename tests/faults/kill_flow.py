@@ -14,7 +14,7 @@ import time
 
 from engine import Missing, current, shell, task, workflow
 from engine.runtime.request import Request, requested
-from tests.faults.names import PAYMENTS, WIDTH
+from tests.faults.names import PAYMENTS, ROWS, WIDTH
 from tests.faults.oracle import VARIABLE, witnessed
 
 MODE, HOME, DURABILITY, *RUN = sys.argv[1:]
@@ -54,6 +54,26 @@ def shift(x: int, given: dict[str, int]) -> int:
     with witnessed():
         time.sleep(0.015)
         return x + given["offset"]
+
+
+@task(persist=False)
+def rows() -> list[str]:
+    with witnessed():
+        return [f"row {i}" for i in range(ROWS)]
+
+
+@task
+def measure(row: str) -> int:
+    with witnessed():
+        time.sleep(0.01)
+        return len(row)
+
+
+@task
+def double(x: int) -> int:
+    with witnessed():
+        time.sleep(0.005)
+        return 2 * x
 
 
 @task
@@ -105,6 +125,7 @@ def campaign(width: int):
     squares = square.map(xs)
     steps = shaky.map(squares)
     shifted = shift.partial(given=options()).map(steps)
+    measured = double.map(measure.map(rows()))
     slept = later.map(range(40))
     said = [
         shell(f'printf "start shell{i} 1 1 $FLOWFORGE_ENGINE\\n" >> "${VARIABLE}"; sleep 0.02; '
@@ -115,7 +136,7 @@ def campaign(width: int):
     children = child.map(range(10))
     big = [large.options(name=f"large{i}")(i) for i in range(4)]
     paid = settle(pay.map(range(PAYMENTS)))
-    return {"total": total(shifted, slept, said, children, big), "paid": paid}
+    return {"total": total(shifted, measured, slept, said, children, big), "paid": paid}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 
 WIDTH = 60
 PAYMENTS = 12
+ROWS = 30
 
 
 def above(width: int = WIDTH) -> dict[str, list[str]]:
@@ -15,7 +16,11 @@ def above(width: int = WIDTH) -> dict[str, list[str]]:
         found[f"square[{i}]"] = ["numbers"]
         found[f"shaky[{i}]"] = [f"square[{i}]"]
         found[f"shift[{i}]"] = [f"shaky[{i}]", "options"]
+    for i in range(ROWS):
+        found[f"measure[{i}]"] = ["rows"]
+        found[f"double[{i}]"] = [f"measure[{i}]"]
     found["total"] = [
+        *(f"double[{i}]" for i in range(ROWS)),
         *(f"shift[{i}]" for i in range(width)), *(f"later[{i}]" for i in range(40)),
         *(f"shell{i}" for i in range(8)), *(f"child[{i}]" for i in range(10)),
         *(f"large{i}" for i in range(4)),
