@@ -24,6 +24,7 @@ class Commands:
         self._known: dict[str, Callable[[list[str]], str]] = {
             "cancel": self.cancel, "pause": self.pause, "unpause": self.unpause,
             "retry": self.retry, "rerun": self.rerun, "status": self.status,
+            "waits": self.waits,
         }
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -96,6 +97,13 @@ class Commands:
     def status(self, tasks: list[str]) -> str:
         """The run's state."""
         return str(self._runner.machine.run_state)
+
+    def waits(self, tasks: list[str]) -> str:
+        """What a task run waits for that is ready to run; empty for any other."""
+        ids = self._ids(tasks[:1])
+        if not ids or self._runner.machine.state[ids[0]] != TaskState.QUEUED:
+            return ""
+        return str(self._do(lambda m, at: m.waits_for(ids[0])))
 
     def _told(self, ids: Sequence[int]) -> str:
         m = self._runner.machine

@@ -221,6 +221,15 @@ class StoredRun:
             raise RunError(str(answer.get("message", "refused without a reason")))
         return str(answer.get("message", ""))
 
+    def waits_for(self, tid: int) -> str:
+        """What a QUEUED task run waits for, as the live owner says; empty for any other."""
+        if self.record.state_of(tid) is not TaskState.QUEUED or self.owner is None:
+            return ""
+        try:
+            return self.ask("waits", (self.name_of(tid),))
+        except RunError:  # it has just ended
+            return ""
+
     def check_retry(self) -> None:
         """Raise RunError if a retry of everything that did not end well would run nothing."""
         state = self.record.state

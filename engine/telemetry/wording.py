@@ -120,8 +120,15 @@ def command(*words: str, home: str | None = None) -> str:
     return f"FLOWFORGE_HOME={shlex.quote(safe_line(home))} {line}"
 
 
-def next_step(state: RunState, run_id: str, home: str | None) -> tuple[str, str] | None:
-    """(what for, the command) after a run ended so; None where there is nothing to do."""
+def next_step(
+    state: RunState, run_id: str, home: str | None, *, live: bool = False
+) -> tuple[str, str] | None:
+    """(what for, the command) after a run ended so; None where there is nothing to do.
+
+    `live`: a process owns it still.
+    """
+    if live and state is RunState.PAUSED:
+        return "go on", command("unpause", run_id, home=home)
     if state in (RunState.INTERRUPTED, RunState.PAUSED):
         return "carry on", command("resume", run_id, home=home)
     if state in (RunState.FAILED, RunState.CANCELLED):

@@ -77,7 +77,7 @@ def _parameters(stored: StoredRun) -> dict[str, Any]:
 
 def run_lines(stored: StoredRun) -> Iterator[str]:
     """A run for people."""
-    from engine.front import advice, safe_line, wording
+    from engine.front import safe_line, wording
     from flowforge_tui.tables import columns, run_state, shown
 
     record = stored.record
@@ -101,8 +101,10 @@ def run_lines(stored: StoredRun) -> Iterator[str]:
               f"{_because(reason if reason != 'error' else '')}"
     if len(failed) > FAILURES_SHOWN:
         yield f"… and {len(failed) - FAILURES_SHOWN:,} more failed"
-    for line in advice(stored.state, stored.run_id, str(stored.home)):
-        yield line.strip()
+    step = wording.next_step(
+        stored.state, stored.run_id, str(stored.home), live=stored.owner is not None)
+    if step is not None:
+        yield f"{step[0]}: {step[1]}"
 
 
 def _because(why: str) -> str:
@@ -121,7 +123,7 @@ def _about_rows(stored: StoredRun) -> Iterator[tuple[str, str]]:
     for name, value in _parameters(stored).items():
         yield "parameter", shown(f"{name} = {reprlib.repr(value)}", 200)
     yield "began", moment(record.began)
-    if record.ended:
+    if record.ended and owner is None:  # a pause, of a live run
         yield "ended", f"{moment(record.ended)}, " \
                        f"{wording.duration(record.ended - record.began)} later"
     if owner is not None:
@@ -162,7 +164,8 @@ def task_fields(stored: StoredRun, tid: int) -> dict[str, Any]:
         "task": stored.name_of(tid), "state": stored.state_word(tid),
         "generation": record.generation.get(tid, 1), "attempt": record.number[tid],
         "start": record.start[tid], "end": record.end[tid], **_failure(stored, tid),
-        "why": why[1], "cause": stored.name_of(why[0]) if why[0] >= 0 else None,
+        "why": why[1], "waits_for": stored.waits_for(tid),
+        "cause": stored.name_of(why[0]) if why[0] >= 0 else None,
         "result": stored.preview(tid, _value), "upstream": above, "downstream": below,
     }
 
@@ -201,6 +204,8 @@ def _task_rows(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
         again = f", generation {fields['generation']}" if fields["generation"] > 1 else ""
         yield "attempt", f"{fields['attempt']}{again}"
         yield "started", moment(fields["start"])
+    if fields["waits_for"]:
+        yield "waits for", shown(fields["waits_for"])
     if fields["end"]:
         yield "took", wording.duration(fields["end"] - fields["start"])
     if fields["cause"]:

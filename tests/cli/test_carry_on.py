@@ -129,6 +129,30 @@ def test_a_live_run_takes_commands(place: Place) -> None:
     assert place.ran() == ["first"]
 
 
+def test_a_ready_task_says_what_it_waits_for_and_a_paused_run_how_it_goes_on(
+    place: Place,
+) -> None:
+    place.write("wide.py", "import time\nfrom pathlib import Path\n"
+                "from engine import task, workflow\n"
+                "@task(limits={'gpu': 1})\ndef use(i):\n    Path('waiting').touch()\n"
+                "    while not Path('go').exists():\n        time.sleep(0.01)\n"
+                "@workflow(limits={'gpu': 1}, workers=2)\ndef w():\n    use.map([1, 2])\n")
+    process = place.start("run", "wide.py")
+    place.wait_for("waiting")
+    try:
+        assert "waits for  limit gpu" in place.do("show", "latest", "use[1]").stdout
+        place.do("pause", "latest")
+        told = place.do("show", "latest").stdout
+        assert "go on: flowforge unpause" in told and "ended" not in told
+        shown = json.loads(place.do("show", "latest", "use[1]", "--json").stdout)
+        assert shown["waits_for"] == "the run is paused"
+        place.do("unpause", "latest")
+    finally:
+        place.write("go", "")
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
 def test_a_cancelled_run_says_so(place: Place) -> None:
     process = place.start("run", "gate.py")
     place.wait_for("waiting")
