@@ -4,12 +4,15 @@ Rule 1: the snapshot is only ever a shortcut and a second copy; with it gone, th
         alone gives the same history, and for rows that are damaged it stands in.
 Rule 2: damage is counted and described, never passed over in silence.
 Rule 3: a history opened for looking never writes.
+Rule 4: ids mean nothing without the graph that they belong to. Where the row with a change of
+        the graph is lost, the rows after it are passed over, up to the next change that
+        builds upon a graph which is known.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,9 @@ from engine.runtime.outline import Outline
 from engine.state.snapshot import read_snapshot, write_snapshot
 from engine.state.store import Row
 from engine.worker.codec import pack_column, unpack_column
+
+#: The store's word for the rows that hold graphs, with commas between their seqs.
+GRAPHS = "graphs"
 
 
 class History:
@@ -40,6 +46,10 @@ class History:
         """The last row folded."""
         self.damage: list[str] = []
         """What could not be read, in words; empty if all is well."""
+        self.graph_seq = 0
+        """The row with the graph that the ids in the record belong to."""
+        self._adrift = False
+        """The graph of the rows that follow is not known."""
 
     def apply(self, data: bytes) -> None:
         """Fold the data of one row."""
@@ -60,7 +70,7 @@ class History:
             self.metrics = entry[1]
 
     def _apply_graph(self, entry: list[Any]) -> None:
-        _, outline, node_map, drop, rematch = entry
+        _, outline, node_map, drop, rematch, *_ = entry
         self.outline = Outline.from_data(outline)
         if node_map is None:
             self.record = RunRecord(self.outline.size)
@@ -71,18 +81,37 @@ class History:
         """The outline as stored; None before there is one."""
         return self.outline.to_data() if self.outline is not None else None
 
-    def read(self, rows: Iterable[Row]) -> None:
-        """Fold rows that follow what was folded; note the damaged ones."""
+    def read(self, rows: Iterable[Row], graphs: Collection[int] = ()) -> None:
+        """Fold rows that follow what was folded; note the damaged ones.
+
+        `graphs`: the rows that hold graphs, as the store's own words have it.
+        """
         for row in rows:
             if row.data is None:
-                self.damage.append(f"journal row {row.seq} is damaged")
-            else:
+                self._lost(row.seq, row.seq in graphs)
+            elif not self._adrift or self._leads_on(row.data):
                 try:
                     self.apply(row.data)
                 except Exception as error:
                     # Intact by CRC, yet it does not fit: something before it is missing.
                     self.damage.append(f"journal row {row.seq} does not follow: {error}")
+                if row.seq in graphs:
+                    self.graph_seq = row.seq
             self.seq = row.seq
+
+    def _lost(self, seq: int, graph: bool) -> None:
+        told = f"journal row {seq} is damaged"
+        if graph:
+            self._adrift = True
+            told += ", and with it what the rows after it are about"
+        self.damage.append(told)
+
+    def _leads_on(self, data: bytes) -> bool:
+        """True for a change of the very graph that is known, or a graph from nothing."""
+        for entry in unpack_entries(data):
+            if entry[0] == "G" and (entry[2] is None or entry[5:] == [self.graph_seq]):
+                self._adrift = False
+        return not self._adrift
 
 
 # -- snapshots ------------------------------------------------------------------------------------
@@ -100,6 +129,7 @@ def pack_history(history: History) -> bytes:
             "about": history.about,
             "sessions": history.sessions,
             "metrics": history.metrics,
+            "graph": history.graph_seq,
             "damage": history.damage,
             "outline": history.outline.to_data() if history.outline is not None else None,
             "size": r.size,
@@ -154,6 +184,7 @@ def unpack_history(seq: int, body: bytes) -> History:
     h.seq = seq
     h.about, h.sessions, h.metrics, h.damage = (
         d["about"], d["sessions"], d["metrics"], d["damage"])
+    h.graph_seq = d["graph"]
     h.outline = Outline.from_data(d["outline"]) if d["outline"] is not None else None
     r = h.record = RunRecord(d["size"])
     r.state = bytearray(d["state"])
@@ -174,11 +205,16 @@ def unpack_history(seq: int, body: bytes) -> History:
     return h
 
 
-def load_history(run_dir: Path, rows_after: Any) -> History:
+def graphs_in(meta: Mapping[str, str]) -> frozenset[int]:
+    """The seqs of the rows that hold graphs, from a store's words."""
+    return frozenset(int(seq) for seq in meta.get(GRAPHS, "").split(",") if seq.isdigit())
+
+
+def load_history(run_dir: Path, rows_after: Any, meta: Mapping[str, str]) -> History:
     """The history of a run directory: its snapshot, then the rows after it.
 
-    `rows_after(seq)` iterates the journal's rows behind `seq`. A snapshot that cannot be
-    read is done without.
+    `rows_after(seq)` iterates the journal's rows behind `seq`; `meta` are the store's words.
+    A snapshot that cannot be read is done without.
     """
     found = read_snapshot(run_dir / "snapshot.msgpack")
     history = History()
@@ -188,7 +224,7 @@ def load_history(run_dir: Path, rows_after: Any) -> History:
         except Exception as error:
             history = History()
             history.damage.append(f"the snapshot does not unpack: {error}")
-    history.read(rows_after(history.seq))
+    history.read(rows_after(history.seq), graphs_in(meta))
     return history
 
 

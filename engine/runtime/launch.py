@@ -26,7 +26,7 @@ from engine.runtime.carryover import Before, Carryover
 from engine.runtime.collector import no_collection, set_aside
 from engine.runtime.commands import Commands
 from engine.runtime.control import ControlServer
-from engine.runtime.history import History, load_history, save_snapshot
+from engine.runtime.history import GRAPHS, History, graphs_in, load_history, save_snapshot
 from engine.runtime.journal import pack_entries
 from engine.runtime.lanes import lanes_of, make_executors, worker_counts
 from engine.runtime.names import Names
@@ -175,10 +175,10 @@ class Launch:
         entries: list[list[Any]] = [["O", self._about_entry(), session_entry()]]
         plan = self.plan
         if plan is None:
-            entries.append(["G", self.outline.to_data(), None, [], []])
+            entries.append(["G", self.outline.to_data(), None, [], [], 0])
         elif not plan.same:
             entries.append(["G", self.outline.to_data(), list(plan.node_map),
-                            sorted(plan.stale), sorted(plan.rematch)])
+                            sorted(plan.stale), sorted(plan.rematch), history.graph_seq])
         elif self.outline.to_data() != history.outline_data():
             entries.append(["U", self.outline.to_data()])
         data = pack_entries(entries)
@@ -189,7 +189,14 @@ class Launch:
 
     def _record_session(self, entered: bytes) -> None:
         """Write down that the run goes on; until here an error leaves it as it was."""
-        self.opened.history.seq = self.opened.store.append(entered, {
+        history, store = self.opened.history, self.opened.store
+        words: dict[str, str] = {}
+        if self.plan is None or not self.plan.same:
+            graphs = sorted({*graphs_in(store.meta()), history.seq + 1})
+            words[GRAPHS] = ",".join(map(str, graphs))
+            history.graph_seq = history.seq + 1
+        history.seq = store.append(entered, {
+            **words,
             "workflow": self.about.workflow, "file": self.about.file or "",
             "identity": self.about.identity(), "state": str(RunState.RUNNING),
             "updated": repr(now()), **({"created": repr(now())} if self.plan is None else {}),
@@ -295,9 +302,10 @@ class Launch:
         """The record as it is on disk (or in the memory store) now."""
         if self.opened.run_dir is None:
             history = History()
-            history.read(self.opened.store.rows(0))
+            history.read(self.opened.store.rows())
             return history.record
-        return load_history(self.opened.run_dir, self.opened.store.rows).record
+        store = self.opened.store
+        return load_history(self.opened.run_dir, store.rows, store.meta()).record
 
     def _expansion(self, k: int) -> tuple[int, int, Sequence[str] | None] | None:
         base = self.machine.base[k]

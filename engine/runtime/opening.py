@@ -139,7 +139,7 @@ def _carry_on(home: Home, run_id: str, settings: Settings, *, force: bool) -> Op
     ownership = take_over(run_dir, force=force, grace=settings.grace, socket=str(socket))
     try:
         store = SqliteStore.open(run_dir / "run.db", settings.durability, ownership.epoch)
-        history = load_history(run_dir, store.rows)
+        history = load_history(run_dir, store.rows, store.meta())
         store.skip_to(history.seq)
     except BaseException:
         ownership.release()

@@ -271,13 +271,13 @@ def _read(run_dir: Path) -> History:
     except NewerSchema:
         raise
     except StorageError as error:
-        history = load_history(run_dir, _no_rows)
+        history = load_history(run_dir, _no_rows, {})
         if history.outline is None:
             raise
         history.damage.append(f"the journal cannot be read ({error}); this is the last snapshot")
         return history
     try:
-        history = load_history(run_dir, reader.rows)
+        history = load_history(run_dir, reader.rows, reader.meta())
         history.damage += [d for d in reader.damage if d not in history.damage]
     finally:
         reader.close()
