@@ -57,6 +57,13 @@ class Handle:
         """An attribute of the result: `h.attr("total")`."""
         return Handle(self.node, (*self.path, ("attr", name)))
 
+    def __getattr__(self, name: str) -> NoReturn:
+        hint = "" if name.startswith("_") else (
+            f"; the result itself does not exist yet: for an attribute of it write "
+            f".attr({name!r}), and call its methods inside a task"
+        )
+        raise AttributeError(f"a handle has no attribute {name!r}{hint}")
+
     def select(self, value: Any) -> Any:
         """Follow this handle's path into the node's real result."""
         for kind, key in self.path:
@@ -229,7 +236,7 @@ def _rebuild(value: Any, lookup: Callable[[Handle], Any]) -> Any:
 class Missing:
     """Stands where a tolerant task would find a value, had the upstream task run made one.
 
-    Falsy; any use other than reading `state`, `reason` and `error` raises.
+    Falsy; any use other than reading `state`, `reason` and `error`, or showing it, raises.
     """
 
     __slots__ = ("error", "reason", "state")
@@ -249,7 +256,9 @@ class Missing:
         return f"Missing(state={self.state!r}, reason={self.reason!r}, error={self.error!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Missing) and repr(self) == repr(other)
+        if not isinstance(other, Missing):
+            self._refuse()  # silently unequal to what it would have been
+        return repr(self) == repr(other)
 
     def __hash__(self) -> int:
         return hash(repr(self))
