@@ -64,7 +64,8 @@ def execute(
     """Run a graph to its end, or carry on the run of it that was interrupted.
 
     Raises DefinitionError before anything started; StorageError if the state could not be
-    kept; KeyboardInterrupt once state is stored, if Ctrl-C ended it. A failed run returns.
+    kept; KeyboardInterrupt once state is stored, if Ctrl-C ended it, and SystemExit(143) for
+    SIGTERM, unless the program has a handler of its own for it. A failed run returns.
     """
     request = take_request(name)
     settings = settle(options, request.options)
@@ -459,8 +460,14 @@ class Launch:
 
         if self.runner.broken is not None:
             raise self.runner.broken
-        if self._signal == signals.SIGINT and self.machine.run_state is RunState.INTERRUPTED:
+        if self.machine.run_state is not RunState.INTERRUPTED or self._signal is None:
+            return
+        if self._signal == signals.SIGINT:
             raise KeyboardInterrupt
+        # As it would have been without a run: what is told to end must not go on.
+        if signals.getsignal(self._signal) is signals.SIG_DFL:
+            raise SystemExit(128 + self._signal)
+        signals.raise_signal(self._signal)
 
     # == listeners ==========================================================================
 

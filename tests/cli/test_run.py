@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 
-from tests.cli.flows import ROOT, Place, until
+import pytest
+
+from tests.cli.flows import GATE, ROOT, Place, until
 
 BLOCK = """
 from engine import task, workflow
@@ -162,6 +164,20 @@ def test_signals_exit_130_and_143_and_leave_a_run_that_can_be_resumed(place: Pla
     place.write("go", "")
     place.do("resume")
     assert place.ran() == []
+
+
+@pytest.mark.parametrize("command", [["-m", "flowforge_tui", "run"], []], ids=["run", "python"])
+def test_code_behind_a_run_that_sigterm_ended_does_not_go_on(
+    place: Place, command: list[str]
+) -> None:
+    place.write("itself.py", GATE + "\ngated.run()\nPath('after').touch()\n")
+    process = subprocess.Popen([sys.executable, *command, "itself.py"], cwd=place.path,
+                               env=place.env, stderr=subprocess.DEVNULL)
+    place.wait_for("waiting")
+    process.terminate()
+    assert process.wait(timeout=30) == 143
+    assert not (place.path / "after").exists()
+    assert json.loads(place.do("runs", "--json").stdout)[0]["state"] == "INTERRUPTED"
 
 
 def _line_with(stream: object, word: str) -> str:
