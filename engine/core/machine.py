@@ -295,7 +295,9 @@ class Machine:
         if queue is None or self.paused or self.halted:
             return out
         size, state, node_of = self.graph.size, self.state, self.item_node
-        nodes, in_hand = self.graph.nodes, self.in_hand
+        nodes, in_hand, solo, slot_of = self.graph.nodes, self.in_hand, self._solo, self._slot
+        cost_of, paused, hand_out = self.cost, self.paused_nodes, out.append
+        first_tries = not self.tries and not self.generation
         while seconds > 0 and share > 0:
             got = queue.pop(share)
             if got is None:
@@ -303,42 +305,36 @@ class Machine:
             start, stop, priority = got
             k = start if start < size else node_of[start - size]
             node = nodes[k]
-            if self._solo[k] or self.paused_nodes:
+            if solo[k] or paused:
                 if self._park(node, start, stop):
                     continue
-                if out and self._solo[k]:
+                if out and solo[k]:
                     queue.push(priority, start, stop, front=True)
                     break
-                if stop - start > 1 and self._solo[k]:
+                if stop - start > 1 and solo[k]:
                     queue.push(priority, start + 1, stop, front=True)
                     stop = start + 1
-            cost = self.cost[self._slot[k]]
-            if cost <= 0:
-                fits = share if cost == 0 or seconds == INFINITE else 1
-            else:
-                fits = share if seconds == INFINITE else max(1, int(seconds / cost))
-            if stop - start > fits:
-                queue.push(priority, start + fits, stop, front=True)
-                stop = start + fits
-            first = -1 if start < size else start - self.base[k]
+            cost = cost_of[slot_of[k]]
+            if stop - start > 1:
+                fits = _fitting(seconds, cost, share)
+                if stop - start > fits:
+                    queue.push(priority, start + fits, stop, front=True)
+                    stop = start + fits
             options = node.spec.options
-            plain = (
-                not self.tries and not self.generation and options.timeout is None
-                and options.deadline is None
-            )
+            plain = first_tries and options.timeout is None and options.deadline is None
+            first = start + 1 if start < size else self.base[k]  # a plain node's index is -1
             for tid in range(start, stop):
                 if state[tid] != QUEUED or tid in in_hand:
                     continue
                 state[tid] = RUNNING
-                index = -1 if first < 0 else first + tid - start
                 if plain:
-                    a = Attempt(tid, node, index, 1, 1, None)
+                    a = Attempt(tid, node, tid - first, 1, 1, None)
                 else:
-                    a = self._attempt(tid, node, index, now)
+                    a = self._attempt(tid, node, tid - first, now)
                 in_hand[tid] = a
-                out.append(a)
+                hand_out(a)
             share -= stop - start
-            if self._solo[k]:
+            if solo[k]:
                 if out and out[-1].tid == start:
                     self._hold(node)
                     if options.on_interrupt == "fail":
@@ -1176,6 +1172,13 @@ class Machine:
             if self.free[name] < wanted:
                 return f"limit {name}"
         return "a worker"
+
+
+def _fitting(seconds: float, cost: float, share: int) -> int:
+    """How many task runs of that measured cost fit into a batch."""
+    if seconds == INFINITE or cost == 0:
+        return share
+    return max(1, int(seconds / cost)) if cost > 0 else 1
 
 
 def _badness(state: TaskState) -> int:
