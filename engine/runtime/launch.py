@@ -8,6 +8,8 @@ here or a module beside; nothing is started before everything that can be checke
 from __future__ import annotations
 
 import os
+import signal as signals
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from random import random
@@ -49,6 +51,9 @@ from engine.telemetry.metrics import Metrics, Sampler
 from engine.worker.clock import now
 from engine.worker.codec import ABSENT, BlobRef
 from engine.worker.sendable import check_sendable
+
+#: Seconds that a task which runs in the caller's thread has to end after the third Ctrl-C.
+LEAVE_AFTER = 1.0
 
 
 def execute(
@@ -147,6 +152,7 @@ class Launch:
         self._first_failure: BaseException | None = None
         self._signal: int | None = None
         self._killed = False
+        self._leaving: threading.Timer | None = None
         self._finished = False
         """True once the history is complete and the store may be closed."""
 
@@ -372,17 +378,19 @@ class Launch:
         sequential = self.executors.get("sequential")
         assert sequential is None or isinstance(sequential, SequentialExecutor)
         with Signals(self._on_signal, sequential.interrupt_user_code if sequential else _nothing
-                     ) as signals:
-            self.runner.pollers.append(signals.poll)
+                     ) as heard:
+            self.runner.pollers.append(heard.poll)
             self.runner.start(counts, self.settings.grace)
             if sequential is not None:
                 sequential.drive()
+                if self._leaving is not None:
+                    self._leaving.cancel()
             self.runner.done.wait()
             for lane, executor in self.executors.items():
                 # A thread cannot be killed and is not waited for; a process must not live on.
                 if not self._killed or lane == "process":
                     executor.close()
-            self._signal = signals.first
+            self._signal = heard.first
 
     def _on_signal(self, level: int) -> None:
         if level == 1:
@@ -394,6 +402,12 @@ class Launch:
         else:
             self._killed = True
             self.runner.abandon()
+            if "sequential" in self.executors:
+                # The task has the thread that would have to leave, and may swallow what is
+                # raised in it. All that counts is recorded.
+                self._leaving = threading.Timer(LEAVE_AFTER, os._exit, (128 + signals.SIGINT,))
+                self._leaving.daemon = True
+                self._leaving.start()
 
     def _drain(self, *, stop_running: bool) -> None:
         # Not to be held up by a full disk: the next signal must still be heard.
@@ -456,8 +470,6 @@ class Launch:
 
     def raise_what_stopped_it(self) -> None:
         """Raise what the caller must know of beyond the run's state."""
-        import signal as signals
-
         if self.runner.broken is not None:
             raise self.runner.broken
         if self.machine.run_state is not RunState.INTERRUPTED or self._signal is None:

@@ -180,6 +180,24 @@ def test_code_behind_a_run_that_sigterm_ended_does_not_go_on(
     assert json.loads(place.do("runs", "--json").stdout)[0]["state"] == "INTERRUPTED"
 
 
+def test_the_third_ctrl_c_leaves_a_task_that_has_the_callers_own_thread(place: Place) -> None:
+    place.write("deaf.py", "import time\nfrom pathlib import Path\n"
+                "from engine import task, workflow\n@task\ndef deaf():\n"
+                "    Path('waiting').touch()\n    while True:\n"
+                "        try:\n            time.sleep(60)\n"
+                "        except BaseException:\n            pass\n"
+                "@workflow\ndef w():\n    deaf()\n")
+    process = place.start("run", "deaf.py", "--executor", "sequential")
+    place.wait_for("waiting")
+    assert process.stderr is not None
+    for told in ("stopping: no new task", "stopping the running"):
+        process.send_signal(signal.SIGINT)
+        _line_with(process.stderr, told)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert json.loads(place.do("runs", "--json").stdout)[0]["state"] == "INTERRUPTED"
+
+
 def _line_with(stream: object, word: str) -> str:
     for line in stream:  # type: ignore[attr-defined]
         if word in line:
