@@ -16,7 +16,7 @@ import threading
 from engine.core.events import Attempt
 from engine.core.states import CANCELLED
 from engine.executors.base import Hub, Why
-from engine.worker.call import report_exception, report_timeout, stored_result
+from engine.worker.call import check_outputs, report_exception, report_timeout, stored_result
 from engine.worker.clock import now
 from engine.worker.context import HERE
 from engine.worker.resources import WorkerResources, opened
@@ -99,6 +99,8 @@ class AsyncExecutor:
             args, kwargs = self._hub.arguments(a)
             async with asyncio.timeout(a.timeout):
                 value = await self._call(a, args, kwargs)
+            if spec.options.outputs is not None:
+                check_outputs(spec, value)
             payload = stored_result(spec, value)
             a.end = now()
             a.succeed(value, payload)

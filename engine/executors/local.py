@@ -19,7 +19,7 @@ from engine.core.events import Attempt
 from engine.core.states import CANCELLED, QUEUED
 from engine.errors import AttemptStopped
 from engine.executors.base import Hub, Why
-from engine.worker.call import call, report_exception, report_timeout, stored_result
+from engine.worker.call import call, check_outputs, report_exception, report_timeout, stored_result
 from engine.worker.clock import OFFSET, now
 from engine.worker.codec import SCALARS
 from engine.worker.context import HERE

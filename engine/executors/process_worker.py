@@ -48,7 +48,7 @@ from engine.executors.process_wire import (
     pack,
 )
 from engine.worker import capture, classes
-from engine.worker.call import call, report_exception
+from engine.worker.call import call, check_outputs, report_exception
 from engine.worker.clock import now as clock
 from engine.worker.codec import (
     SCALARS,
@@ -366,6 +366,8 @@ class Worker:
                     value = call(spec, tuple(args), kwargs, self._resources)
                 else:
                     value = spec.fn(*args, **kwargs)
+                if spec.options.outputs is not None:
+                    check_outputs(spec, value)
                 result = value if type(value) in SCALARS else self._kept(value)
                 self._armed = NOTHING
                 return result

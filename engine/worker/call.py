@@ -27,6 +27,20 @@ def call(
         return spec.fn(*args, **{**resources, **kwargs})
 
 
+def check_outputs(spec: TaskSpec, value: Any) -> None:
+    """Raise ValueError unless a task with `outputs=N` returned N values."""
+    wanted = spec.options.outputs
+    if not isinstance(value, (tuple, list)):
+        raise ValueError(
+            f"{spec.name} was declared with outputs={wanted} and returned "
+            f"{type(value).__name__}; return a tuple of {wanted}"
+        )
+    if len(value) != wanted:
+        raise ValueError(
+            f"{spec.name} was declared with outputs={wanted} and returned {len(value)} values"
+        )
+
+
 def stored_result(spec: TaskSpec, value: Any) -> Any:
     """What is kept of a result. Raises UnserialisableError."""
     return to_stored(value) if spec.options.persist else ABSENT

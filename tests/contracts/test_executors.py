@@ -302,6 +302,25 @@ def test_persist_false_results_are_handed_on(launch):
     assert launch(flow).result == 6
 
 
+def test_a_task_returns_as_many_values_as_it_was_declared_with(launch):
+    @task(outputs=2)
+    def pair(n):
+        return tuple(range(n))
+
+    @task
+    def add(a, b):
+        return a + b
+
+    @workflow
+    def flow(n: int):
+        a, b = pair(n)
+        return add(a, b)
+
+    assert launch(flow, n=2).result == 1
+    run = launch(flow, n=3)
+    assert "outputs=2 and returned 3 values" in run.task_runs["pair"].error.message
+
+
 def test_large_results_go_to_blobs(launch, tmp_path):
     @task
     def big(n):
