@@ -83,6 +83,8 @@ class Board:
         self.failed: set[int] = set()
         self.changes: list[Change] = []
         self.asks: list[Expand | Stop] = []
+        self.lost: Callable[[], list[int]] = list
+        """Asked after a reset: what has ended well, and is needed by what has not, and is gone."""
         self.ended: list[int] = []
         """Nodes that ended since the runner last looked: their inputs may be let go."""
         self.timers: list[tuple[float, int, int]] = []

@@ -184,7 +184,7 @@ class Machine(Dispatch):
     # == before a resumed run starts =======================================================
 
     def recompute(self, tids: Iterable[int], why: str) -> None:
-        """Before `start`: run these again since their results are gone, and nothing else.
+        """Run these again since their results are gone, and nothing else.
 
         Nobody discarded them, so the generation stands.
         """
@@ -206,6 +206,10 @@ class Machine(Dispatch):
         self._apply_reset(affected, bump, why)
         if self.run_state is RunState.PENDING:
             return  # `start` judges everything, once all that has to run again was reset
+        lost = self.lost()
+        if lost:
+            self.recompute(lost, "its result is needed again and was not kept")
+            affected += lost
         nodes = sorted({self.node_of(t) for t in affected})
         around = sorted({*nodes, *(c for k in nodes for c in self.graph.below(k))})
         self._recount(around)

@@ -10,7 +10,7 @@ Rule 3: a matched item whose success still counts is not run again; one that was
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Before = tuple[int, int, Sequence[str] | None, Sequence[Any] | None]
@@ -40,16 +40,32 @@ class Carryover:
         done: Callable[[int], bool] = _never,
         there: Callable[[int], bool] = _never,
         barred: Callable[[int], bool] = _never,
+        marks: Mapping[int, Sequence[Any]] | None = None,
     ) -> None:
         self._previous = dict(previous or {})
+        self._marks = dict(marks or {})
+        """Of the expansions as they are now."""
         self._done = done
         """True if the old task run is a success that nobody has discarded."""
         self._there = there
         """True if its result can be had."""
         self._barred = barred
         """True if the old task run was cut short and must not be repeated."""
+        self._ended: dict[int, tuple[Collection[int], Collection[int]]] = {}
+        """Of maps that were put aside in this session: the ids of items done, and barred."""
         self._same: dict[int, dict[int, int]] = {}
         """Node that was made anew → index → the old index of that same item."""
+
+    def put_aside(
+        self, node: int, base: int, count: int, names: Sequence[str] | None,
+        done: Collection[int], barred: Collection[int],
+    ) -> None:
+        """A live map is about to be made anew, since what it is made from was let go.
+
+        `done` and `barred`: the ids of its items that are.
+        """
+        self._previous[node] = base, count, names, self._marks.get(node)
+        self._ended[node] = done, barred
 
     def match(
         self, node: int, count: int, names: Sequence[str] | None, marks: Sequence[Any] | None,
@@ -59,18 +75,25 @@ class Carryover:
 
         Answers once a node.
         """
+        if marks is not None:
+            self._marks[node] = marks
         before = self._previous.pop(node, None)
         if before is None:
+            self._same.pop(node, None)
             return Matched([], [])
-        base = before[0]
-        pairs = self._pairs(before, count, names, marks, sources)
-        self._same[node] = {i: j for i, j in pairs.items() if self._done(base + j)}
+        base, done, barred = before[0], self._done, self._barred
+        if node in self._ended:
+            now_done, now_barred = self._ended.pop(node)
+            done, barred = now_done.__contains__, now_barred.__contains__
+        pairs = self._pairs(
+            before, count, names, marks, sources, lambda tid: done(tid) or barred(tid))
+        self._same[node] = {i: j for i, j in pairs.items() if done(base + j)}
         carried = [(i, base + j) for i, j in self._same[node].items() if self._there(base + j)]
-        return Matched(carried, [i for i, j in pairs.items() if self._barred(base + j)])
+        return Matched(carried, [i for i, j in pairs.items() if barred(base + j)])
 
     def _pairs(
         self, before: Before, count: int, names: Sequence[str] | None,
-        marks: Sequence[Any] | None, sources: Sequence[int],
+        marks: Sequence[Any] | None, sources: Sequence[int], matters: Callable[[int], bool],
     ) -> dict[int, int]:
         """Index → old index of the same item, of those that matter."""
         base, old_count, old_names, old_marks = before
@@ -80,7 +103,7 @@ class Carryover:
             return {}
         where: dict[Any, deque[int]] = {}
         for j in range(min(old_count, len(old))):
-            if self._done(base + j) or self._barred(base + j):
+            if matters(base + j):
                 key = (old[j], tuple(j for _ in sources))
                 where.setdefault(key, deque()).append(j)
         found: dict[int, int] = {}

@@ -46,7 +46,7 @@ from engine.runtime.scope import EngineScope
 from engine.runtime.selection import check_ready, selected_nodes
 from engine.runtime.settings import Settings, settle
 from engine.runtime.signals import Signals
-from engine.runtime.values import Values
+from engine.runtime.values import RELEASED, Values
 from engine.telemetry.metrics import Metrics, Sampler
 from engine.worker.clock import now
 from engine.worker.codec import ABSENT, BlobRef
@@ -221,8 +221,9 @@ class Launch:
     def _restore(self, record: RunRecord) -> Carryover:
         """Give machine and values what is recorded, and reset what has to run again."""
         machine, values = self.machine, self.values
+        machine.lost = self._lost_by_now
         if not self.opened.resumed:
-            return Carryover()
+            return Carryover(there=self._at_hand)
         machine.restore(record)
         values.slots = list(record.values)
         values.errors = dict(record.errors)
@@ -243,7 +244,7 @@ class Launch:
         self._check_ready()
         values.recount()
         return Carryover(
-            before, done=lambda t: stands[t] == SUCCESS, there=self._there,
+            before, done=lambda t: stands[t] == SUCCESS, there=self._there, marks=record.marks,
             barred=lambda t: stands[t] == FAILED and (
                 t in cut_short or record.was_interrupted(t)),
         )
@@ -278,10 +279,35 @@ class Launch:
             )
             raise RunError(f"nothing to {self.request.command}: {told}")
 
+    def _lost_by_now(self) -> list[int]:
+        """In a live run: the results that are needed again, and were let go without being kept."""
+        machine = self.machine
+        lost = lost_results(self.graph, machine, (), self._at_hand)
+        for k in lost:
+            if k >= self.graph.size or machine.base[k] < 0:
+                continue
+            base, count = machine.base[k], machine.count[k]
+            items = range(base, base + count)
+            once = self._fails_on_interrupt(k)
+            self.carryover.put_aside(
+                k, base, count, machine.keys.get(k),
+                {t for t in items if machine.state[t] == SUCCESS},
+                {t for t in items if once and machine.state[t] == FAILED},
+            )
+        return lost
+
+    def _at_hand(self, tid: int) -> bool:
+        """True if the result of a success of this session can be had."""
+        value = self.values.slots[tid]
+        if value is RELEASED:
+            node = self.graph.nodes[self.machine.node_of(tid)]
+            return node.spec.options.persist
+        return value is not NO_VALUE and value is not ABSENT
+
     def _there(self, tid: int) -> bool:
         """True if a recorded result can be had now."""
         value = self.values.slots[tid]
-        if value is NO_VALUE or value is ABSENT:
+        if not self._at_hand(tid):
             return False
         if type(value) is BlobRef:
             try:

@@ -207,8 +207,15 @@ class Round:
             self._find(f"the result is {ended}, and undisturbed it was {expected}")
         elif ended["result"]["paid"] != PAYMENTS - cut_short:
             self._find(f"{ended['result']['paid']} payments are told, {cut_short} were cut short")
-        if len(list((self.home / "runs").iterdir())) != 1:
+        if sum(map(self._has_begun, (self.home / "runs").iterdir())) != 1:
             self._find("a second run was started beside the one to resume")
+
+    def _has_begun(self, run_dir: Path) -> bool:
+        """False for what a kill left of a run in which nothing was recorded yet."""
+        try:
+            return open_stored(self.home, run_dir.name).history.outline is not None
+        except FlowForgeError:
+            return False
 
     def _find(self, what: str) -> None:
         report = self.report
