@@ -80,6 +80,8 @@ class LocalWorker:
                         value = call(spec, args, kwargs, self.resources)
                     else:
                         value = spec.fn(*args, **kwargs)
+                    if spec.options.outputs is not None:
+                        check_outputs(spec, value)
                     if type(value) in SCALARS and spec.options.persist:
                         payload = value
                     else:

@@ -50,7 +50,10 @@ def _pickled(spec: TaskSpec) -> bytes:
     from engine.worker.by_value import dumps
 
     policy = spec.options.retry
-    options = TaskOptions(retry=RetryPolicy(policy.retries, policy.delay, on=policy.on))
+    options = TaskOptions(
+        retry=RetryPolicy(policy.retries, policy.delay, on=policy.on),
+        outputs=spec.options.outputs,
+    )
     bare = replace(spec, options=options, source=None, resources=dict(spec.resources))
     try:
         return dumps(bare)
