@@ -170,6 +170,8 @@ class Launch:
         )
         if self.request.dry_run:
             request, record = self.request, self.opened.history.record
+            if request.command != "retry":
+                plan.barred = frozenset(filter(record.was_interrupted, record.live_ids()))
             if request.tasks:
                 plan.asked = asked_for(history.outline, record, request.command, request.tasks)
             request.plan = plan

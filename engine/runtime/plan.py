@@ -85,6 +85,8 @@ class Plan:
         """Nodes whose old result no longer counts → why."""
         self.rematch: dict[int, str] = {}
         """Maps whose items are worked out again and matched with the old ones → why."""
+        self.barred: frozenset[int] = frozenset()
+        """Old ids that were cut short, must not be repeated, and are not asked for."""
         self.asked: Mapping[int, str] | None = None
         """Old ids that a command names, with what follows them → why. None: it names none, and
         all that had not ended well runs again."""
@@ -119,7 +121,7 @@ class Plan:
                 continue
             consumed = self._consumed(i, redone, found)
             found.update(consumed)
-            if consumed or any(self._record.state_of(t) in _FAILURES for t in self._ids(j)):
+            if consumed or any(map(self._is_retried, self._ids(j))):
                 redone[i] = f"ran upon the end of {self.new.names[i]}, which runs again"
         return found
 
@@ -138,9 +140,12 @@ class Plan:
             if mapped is not None and u in mapped.sources:
                 theirs = self._ids(self.node_map[u])
                 hit = [mine for mine, its in zip(ids, theirs, strict=False)
-                       if its in found or self._record.state_of(its) in _FAILURES]
+                       if its in found or self._is_retried(its)]
             consumed.update((t, redone[u]) for t in hit if self._record.state_of(t) in _STANDS)
         return consumed
+
+    def _is_retried(self, tid: int) -> bool:
+        return self._record.state_of(tid) in _FAILURES and tid not in self.barred
 
     def _ids(self, j: int) -> range:
         """The old ids of a node's task runs: its items, if it was expanded."""
@@ -228,6 +233,8 @@ class Plan:
             return "run", self.again[tid]
         if state in _STANDS:
             return "keep", _WHY_KEEP[state]
+        if tid in self.barred:
+            return "keep", 'was cut short, and on_interrupt="fail" has it wait to be asked for'
         if state is TaskState.RUNNING and self.new.spec(i).on_interrupt == "fail":
             return "keep", 'was running when the run stopped; on_interrupt="fail" makes it FAILED'
         return "run", _WHY_RUN[state]

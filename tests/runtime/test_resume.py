@@ -379,6 +379,41 @@ def test_a_producer_that_was_not_kept_runs_again_if_its_result_is_needed(bench: 
     assert bench.ledger.new() == ["late", "session"], "late waited for session"
 
 
+def test_the_plan_knows_what_has_to_be_computed_again(bench: Bench):
+    @task(persist=False)
+    def session():
+        note("session")
+        return {"token": 1}
+
+    @task(persist=False)
+    def unneeded(s):
+        note("unneeded")
+        return 1
+
+    @task
+    def early(u):
+        note("early")
+
+    @task
+    def late(s):
+        note("late")
+        if first("fail"):
+            raise ValueError
+        return s["token"]
+
+    @workflow
+    def flow():
+        s = session()
+        early(unneeded(s))
+        return late(s)
+
+    bench.run(flow)
+    bench.ledger.new()
+    will = sorted(e.name for e in bench.plan(flow).entries() if e.action == "run")
+    bench.run(flow)
+    assert bench.ledger.new() == will == ["late", "session"]
+
+
 def test_a_producer_that_was_not_kept_stays_if_nobody_needs_it(bench: Bench):
     @task(persist=False)
     def session():
@@ -538,6 +573,17 @@ def test_an_interrupted_task_that_must_not_repeat_is_failed(bench: Bench):
     assert run.task_runs["pay"].reason == "interrupted"
     assert run.task_runs["receipt"].state.name == "UPSTREAM_FAILED"
     assert bench.ledger.all().count("pay") == 1, "starting again is not asking for it"
+
+
+def test_the_plan_says_that_an_interrupted_task_stays(bench: Bench):
+    flow = at_most_once()
+    bench.killed(flow, workers=1)
+    first("kill-other")
+    bench.run(flow)
+    said = {e.name: (e.action, e.reason) for e in bench.plan(flow).entries()}
+    assert said["pay"][0] == "keep" and "cut short" in said["pay"][1]
+    asked = {e.name: e.action for e in bench.plan(flow, "retry").entries()}
+    assert asked["pay"] == "run"
 
 
 def test_an_interrupted_task_runs_again_when_asked_for(bench: Bench):
