@@ -46,7 +46,9 @@ from engine.runtime.scope import EngineScope
 from engine.runtime.selection import check_ready, selected_nodes
 from engine.runtime.settings import Settings, settle
 from engine.runtime.signals import Signals
+from engine.runtime.snapshots import Snapshots
 from engine.runtime.values import RELEASED, Values
+from engine.state.sqlite_store import SqliteStore
 from engine.telemetry.metrics import Metrics, Sampler
 from engine.worker.clock import now
 from engine.worker.codec import ABSENT, BlobRef
@@ -393,6 +395,10 @@ class Launch:
             self.runner.bus.subscribe(self.reporter.changes)
         self.runner.bus.subscribe(self.metrics)
         self.runner.pollers.append(self.sampler.poll)
+        if isinstance(self.opened.store, SqliteStore):
+            snapshots = Snapshots(self._write_snapshot)
+            self.runner.pollers.append(snapshots.poll)
+            stack.callback(snapshots.close)
         stack.callback(self.sampler.close)
         if self.notices.wants_tasks():
             self.runner.bus.subscribe(self.notices.changes)
@@ -444,6 +450,14 @@ class Launch:
                 lambda m, at: m.drain("signal", at, stop_running=stop_running), wait=False)
 
     # == the end ============================================================================
+
+    def _write_snapshot(self) -> None:
+        """The journal so far, folded. For a thread of its own; see `Snapshots`."""
+        opened = self.opened
+        assert opened.run_dir is not None and isinstance(opened.store, SqliteStore)
+        back = opened.store.read_back()
+        history = load_history(opened.run_dir, back.rows, back.meta())
+        save_snapshot(opened.run_dir, history, sync=opened.sync)
 
     def _finish_files(self) -> None:
         opened = self.opened
