@@ -93,6 +93,8 @@ class SqliteStore(SqliteReader):
         """A new, empty journal. Raises StorageError if there is one already, StorageFull."""
         if path.exists():
             raise StorageError(f"{path} exists already; open it instead")
+        with contextlib.suppress(OSError):  # what is wrong there, SQLite will tell
+            path.touch(mode=0o600)  # its -wal and -shm take after it
         with _translated(path):
             connection = connect_writer(path, durability, new=True)
             try:

@@ -429,3 +429,12 @@ def test_a_reader_may_look_before_the_first_row(path):
     with pytest.raises(sqlite3.OperationalError):
         connection.execute("DELETE FROM journal")
     connection.close()
+
+
+def test_no_file_of_a_journal_is_for_others_to_read(tmp_path) -> None:
+    store = SqliteStore.create(tmp_path / "run.db", "process")
+    store.append(b"row")
+    modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir()}
+    store.close()
+    assert set(modes) >= {"run.db", "run.db-wal"}
+    assert set(modes.values()) == {0o600}
