@@ -10,15 +10,13 @@ Rule 3: stored values are opaque here: scalars as they are, the rest encoded.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engine.core.events import ErrorInfo
 from engine.core.states import (
     FAILED,
-    IS_TERMINAL,
     PENDING,
-    QUEUED,
     RUNNING,
     SUCCESS,
     FailureReason,
@@ -281,10 +279,6 @@ class RunRecord:
 
     # -- what a resume starts from ----------------------------------------------------------
 
-    def unfinished(self) -> list[int]:
-        """Ids of task runs that had not ended."""
-        return [t for t in self.live_ids() if not IS_TERMINAL[self.state[t]]]
-
     def to_retry(self, *, unasked: bool = False) -> list[int]:
         """Ids of task runs that failed or were cancelled.
 
@@ -302,10 +296,3 @@ class RunRecord:
     def in_flight(self) -> list[int]:
         """Ids that were announced as running and did not end."""
         return [t for t in self.live_ids() if self.state[t] in (RUNNING, TaskState.CANCELLING)]
-
-    def waiting(self) -> list[int]:
-        """Ids that were ready when the record stops."""
-        return [t for t in self.live_ids() if self.state[t] == QUEUED]
-
-
-Loader = Callable[[], RunRecord]

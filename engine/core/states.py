@@ -1,7 +1,8 @@
 """The states of task runs and runs, and the moves between them.
 
-Rule 1: `TRANSITIONS` is the whole truth. The machine consults it on every move that
-        is not on its batch path, and the diagram in DESIGN.md is generated from it.
+Rule 1: `TRANSITIONS` and `RESETS` are the whole truth. The machine is too hot to look moves up;
+        the tests check every move that it records against them, and the diagram in DESIGN.md
+        is drawn from them.
 Rule 2: a terminal state is left only by a person's command (retry, rerun) or because
         its record was lost; nothing automatic leaves it.
 Rule 3: states are small ints, so that a hundred thousand of them are a bytearray.

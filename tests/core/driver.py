@@ -6,7 +6,16 @@ from engine.core.dag import Graph
 from engine.core.events import Attempt, ErrorInfo, Expand, Stop
 from engine.core.machine import Machine
 from engine.core.record import RunRecord
-from engine.core.states import CANCELLED, QUEUED, SKIPPED, FailureReason, TaskState
+from engine.core.states import (
+    CANCELLED,
+    QUEUED,
+    RESETS,
+    SKIPPED,
+    TERMINAL,
+    TRANSITIONS,
+    FailureReason,
+    TaskState,
+)
 from engine.runtime.journal import fold, pack_changes, unpack_entries
 
 
@@ -21,6 +30,7 @@ class Driver:
         self.rows: list[bytes] = []
         self.hands: list[Attempt] = []
         self.stops: list[Attempt] = []
+        self._groups = {n.index for n in graph.nodes if n.mapped is not None}
         self.m = self._machine()
 
     def _machine(self) -> Machine:
@@ -118,8 +128,27 @@ class Driver:
         record = RunRecord(self.graph.size)
         for row in self.rows:
             for entry in unpack_entries(row):
+                before = bytes(record.state)
                 fold(record, entry)
+                self._check_moves(before, record)
         return record
+
+    def _check_moves(self, before: bytes, record: RunRecord) -> None:
+        """Every recorded move of a task run is one that the tables allow.
+
+        QUEUED and RUNNING are passed through unannounced by what starts at once and ends soon;
+        back to PENDING leads only what a person, or a lost record, started over.
+        """
+        for tid, was in enumerate(before):
+            now = record.state[tid]
+            if was == now or record.node_of(tid) != tid or tid in self._groups:
+                continue
+            old, new = TaskState(was), TaskState(now)
+            allowed = set(TRANSITIONS[old] | RESETS.get(old, frozenset()) | {TaskState.PENDING})
+            for passed in (QUEUED, TaskState.RUNNING):
+                if passed in allowed and old not in TERMINAL:
+                    allowed |= TRANSITIONS[passed]
+            assert new in allowed, f"{self.name(tid)} went from {old.name} to {new.name}"
 
     def reopen(self) -> Driver:
         """The engine is killed, and another one takes over from the journal."""
