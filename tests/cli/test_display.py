@@ -85,12 +85,14 @@ def test_no_colour_where_none_is_wanted(place: Place) -> None:
     assert b"\x1b" not in shown
 
 
+@pytest.mark.fault(48)
 def test_a_dumb_terminal_gets_plain_lines(place: Place) -> None:
     written, code = on_a_terminal(place, "run", "pipe.py", TERM="dumb")
     assert code == 0
     assert b"\x1b" not in written and b"SUCCESS in" in written
 
 
+@pytest.mark.fault(48)
 def test_a_terminal_of_one_character_is_survived(place: Place) -> None:
     written, code = on_a_terminal(place, "run", "pipe.py", COLUMNS="1", LINES="1")
     assert code == 0

@@ -125,6 +125,7 @@ def test_json_output_is_events_and_nothing_else(place: Place) -> None:
     assert [f["task"] for f in told[-1]["failed"]] == ["check[3]"]
 
 
+@pytest.mark.fault(48)
 def test_a_reader_that_goes_away_does_not_stop_the_run(place: Place) -> None:
     process = place.start("run", "gate.py", "--output", "json")
     assert process.stdout is not None and process.stderr is not None
@@ -136,6 +137,7 @@ def test_a_reader_that_goes_away_does_not_stop_the_run(place: Place) -> None:
     assert process.stderr.read() == ""
 
 
+@pytest.mark.fault(48)
 def test_a_closed_pipe_is_quiet(place: Place) -> None:
     place.do("run", "pipe.py", "-p", "n=400")
     for command in ("show latest double", "logs latest", "show latest double --json"):
@@ -147,6 +149,7 @@ def test_a_closed_pipe_is_quiet(place: Place) -> None:
         assert done.stderr == ""
 
 
+@pytest.mark.fault(46, 47)
 def test_signals_exit_130_and_143_and_leave_a_run_that_can_be_resumed(place: Place) -> None:
     # The second Ctrl-C stops the task, which looks for it.
     for signals, code in (((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM,), 143)):
@@ -180,6 +183,7 @@ def test_code_behind_a_run_that_sigterm_ended_does_not_go_on(
     assert json.loads(place.do("runs", "--json").stdout)[0]["state"] == "INTERRUPTED"
 
 
+@pytest.mark.fault(47)
 def test_the_third_ctrl_c_leaves_a_task_that_has_the_callers_own_thread(place: Place) -> None:
     place.write("deaf.py", "import time\nfrom pathlib import Path\n"
                 "from engine import task, workflow\n@task\ndef deaf():\n"

@@ -270,6 +270,7 @@ def test_each_kind_of_value_survives(launch):
     assert [type(v).__name__ for v in result] == [type(v).__name__ for v in values]
 
 
+@pytest.mark.fault(9)
 def test_result_that_cannot_be_stored_fails_at_its_task_with_the_path(launch):
     import threading
 
@@ -340,6 +341,7 @@ def test_large_results_go_to_blobs(launch, tmp_path):
     assert sum(p.stat().st_size for p in blobs) >= 3_000_000
 
 
+@pytest.mark.fault(6)
 def test_system_exit_in_a_task_is_that_tasks_failure(launch):
     @task
     def leave():
@@ -358,6 +360,7 @@ def test_system_exit_in_a_task_is_that_tasks_failure(launch):
     assert run.task_runs["stay"].state.name == "SUCCESS"
 
 
+@pytest.mark.fault(11)
 def test_timeout_ends_an_attempt_and_its_late_result_is_refused(launch, executor):
     @task(timeout=0.2)
     def slow():

@@ -101,6 +101,7 @@ def test_retries_come_after_their_delay_and_then_fail():
     assert a.number == 3
 
 
+@pytest.mark.fault(13)
 def test_first_crash_is_free_and_the_second_in_a_row_fails():
     dag = Dag("poison")
     add(dag, "t", retries=5)
@@ -122,6 +123,7 @@ def test_given_back_attempts_are_not_tries():
     assert b is not a and b.number == 1
 
 
+@pytest.mark.fault(11)
 def test_late_outcome_of_an_attempt_given_up_is_dropped():
     dag = Dag("late")
     add(dag, "t", retries=1)
@@ -323,6 +325,7 @@ def test_rerun_discards_a_success_and_everything_below():
     assert d.m.run_state is RunState.SUCCESS
 
 
+@pytest.mark.fault(39)
 def test_rerun_twice_is_one_generation_while_it_has_not_run():
     d = Driver(diamond()).start().run()
     d.m.rerun([d.id("b")], d.now)
@@ -331,6 +334,7 @@ def test_rerun_twice_is_one_generation_while_it_has_not_run():
     assert d.m.generation[d.id("b")] == 2
 
 
+@pytest.mark.fault(39)
 def test_rerun_above_a_running_task_stops_it_and_drops_its_outcome():
     d = Driver(diamond()).start()
     d.end(d.take()[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from engine.core.dag import Dag
 from engine.core.states import FailureReason
 from tests.core.driver import Driver
@@ -27,6 +29,7 @@ def test_a_retry_that_was_due_later_is_still_due_then():
     assert again.number == 2
 
 
+@pytest.mark.fault(34)
 def test_a_clock_that_was_set_back_makes_no_retry_wait_longer_than_its_delay():
     d = Driver(one(retries=1, delay=60.0)).start()
     d.end(d.take()[0], "fail")

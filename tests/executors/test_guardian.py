@@ -63,6 +63,7 @@ def numbers(path: Path) -> list[int]:
     return [int(word) for word in text_in(path).split()]
 
 
+@pytest.mark.fault(2, 3)
 def test_everything_is_gone_two_seconds_after_the_engine_was_killed(tmp_path: Path) -> None:
     script = tmp_path / "engine_script.py"
     script.write_text(ENGINE)

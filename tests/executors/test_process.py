@@ -208,6 +208,7 @@ def test_an_exception_arrives_with_its_traceback(pool: Any) -> None:
     assert isinstance(a.exception, KeyError) and a.exception.args == ("gone",)
 
 
+@pytest.mark.fault(7)
 def test_an_exception_that_cannot_be_pickled_arrives_as_text(pool: Any) -> None:
     class Awkward(Exception):
         def __init__(self, one: int, two: int) -> None:
@@ -228,6 +229,7 @@ def test_an_exception_that_cannot_be_pickled_arrives_as_text(pool: Any) -> None:
     assert (a.error.type, a.error.message) == ("Awkward", "awkward as can be")
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
 def test_leaving_python_is_that_tasks_failure(pool: Any, kind: type[BaseException]) -> None:
     def leaves() -> None:
@@ -241,6 +243,7 @@ def test_leaving_python_is_that_tasks_failure(pool: Any, kind: type[BaseExceptio
     assert p.hub.value(before) == p.hub.value(after)
 
 
+@pytest.mark.fault(9)
 def test_a_result_that_cannot_be_stored_fails_at_the_task(pool: Any) -> None:
     import threading
 
@@ -265,6 +268,7 @@ def _refuse() -> None:
     raise RuntimeError("cannot be made again")
 
 
+@pytest.mark.fault(8)
 def test_a_result_that_reads_back_badly_fails_at_the_task(pool: Any) -> None:
     p = pool()
     a, after = p.hub.attempt(BadlyBack), p.hub.attempt(add, 1)
@@ -319,6 +323,7 @@ def test_skip_is_no_failure(pool: Any) -> None:
     assert a.status is SKIPPED and a.reason == "nothing new"
 
 
+@pytest.mark.fault(12)
 def test_out_of_memory_is_named(pool: Any) -> None:
     def hungry() -> int:
         import resource as limits
@@ -337,6 +342,7 @@ def test_out_of_memory_is_named(pool: Any) -> None:
 # -- deaths ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(1)
 def test_a_killed_worker_costs_the_attempt_in_hand_alone(pool: Any, tmp_path: Path) -> None:
     started, go = tmp_path / "started", tmp_path / "go"
     p = pool(workers=2, batch=4)
@@ -357,6 +363,7 @@ def test_a_killed_worker_costs_the_attempt_in_hand_alone(pool: Any, tmp_path: Pa
     assert worker not in p.executor.pids()
 
 
+@pytest.mark.fault(13)
 def test_a_poison_task_never_takes_another_with_it(pool: Any) -> None:
     def poison() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -370,6 +377,7 @@ def test_a_poison_task_never_takes_another_with_it(pool: Any) -> None:
     assert [p.hub.value(a) for a in others] == list(range(1, 61))
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize("code", [0, 3])
 def test_leaving_by_os_exit_is_a_crash(pool: Any, code: int) -> None:
     p = pool()
@@ -395,6 +403,7 @@ def test_what_was_printed_before_a_crash_is_not_lost(pool: Any) -> None:
         assert p.hub.run.text_of(a, "err").count("from the depths") == 1
 
 
+@pytest.mark.fault(5)
 def test_a_segfault_leaves_its_stack_in_the_log(pool: Any) -> None:
     def falls() -> None:
         import ctypes
@@ -411,6 +420,7 @@ def test_a_segfault_leaves_its_stack_in_the_log(pool: Any) -> None:
     assert p.hub.value(after) == 2
 
 
+@pytest.mark.fault(3)
 def test_children_of_a_dead_worker_die_detached_ones_too(pool: Any, tmp_path: Path) -> None:
     def parent(path: str) -> None:
         import subprocess
@@ -493,6 +503,7 @@ def test_workers_that_cannot_start_are_given_up(pool: Any, monkeypatch: Any) -> 
     assert p.hub.value(b) == 2
 
 
+@pytest.mark.fault(15)
 def test_without_descriptors_it_waits_and_says_so(pool: Any) -> None:
     import resource as limits
 
@@ -552,6 +563,7 @@ def test_cleaning_up_runs_when_a_task_is_cancelled(pool: Any, tmp_path: Path) ->
     assert cleaned.exists()
 
 
+@pytest.mark.fault(10)
 def test_a_task_hung_in_c_is_killed_after_the_grace(pool: Any, tmp_path: Path) -> None:
     def hangs_in_c(path: str) -> None:
         from collections import deque

@@ -13,6 +13,7 @@ from tests.faults.oracle import Oracle
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
+@pytest.mark.fault(2, 16)
 @pytest.mark.parametrize(("mode", "seed"), [("thread", 11), ("process", 12), ("mixed", 13)])
 def test_killed_and_resumed_until_done(tmp_path: Path, mode: str, seed: int):
     report = run_campaign(mode, 5, seed, tmp_path)

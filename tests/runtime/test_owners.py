@@ -50,6 +50,7 @@ def test_the_second_owner_is_refused(bench: Bench):
     assert bench.ledger.all() == ["wait"]
 
 
+@pytest.mark.fault(36)
 def test_of_many_that_resume_one_run_one_owns_it(bench: Bench):
     parameters = {"folder": str(bench.folder)}
     first = bench.start(held(), parameters=parameters)
@@ -65,6 +66,7 @@ def test_of_many_that_resume_one_run_one_owns_it(bench: Bench):
     assert len(bench.run_dirs) == 1
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("asleep", [False, True])
 def test_a_run_taken_by_force_has_one_owner_after_that(bench: Bench, asleep: bool):
     parameters = {"folder": str(bench.folder)}

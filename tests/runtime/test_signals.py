@@ -62,6 +62,7 @@ def carried_on(bench: Bench, **more: Any) -> list[str]:
     return bench.ledger.new()
 
 
+@pytest.mark.fault(47)
 @pytest.mark.parametrize("executor", ["thread", "process"])
 def test_the_first_drains(bench: Bench, executor: str):
     session = begun(bench, executor=executor)
@@ -73,6 +74,7 @@ def test_the_first_drains(bench: Bench, executor: str):
     assert carried_on(bench, executor=executor) == ["behind0", "behind1"]
 
 
+@pytest.mark.fault(47)
 @pytest.mark.parametrize("executor", ["thread", "process", "sequential"])
 def test_the_second_stops_what_runs(bench: Bench, executor: str):
     session = begun(bench, executor=executor)
@@ -85,6 +87,7 @@ def test_the_second_stops_what_runs(bench: Bench, executor: str):
     assert {"held0", "held1", "behind0", "behind1"} <= set(again)
 
 
+@pytest.mark.fault(47)
 @pytest.mark.parametrize("executor", ["thread", "process"])
 def test_the_third_leaves_at_once(bench: Bench, executor: str):
     session = begun(bench, executor=executor, stubborn=True, grace=60.0)
@@ -97,6 +100,7 @@ def test_the_third_leaves_at_once(bench: Bench, executor: str):
     assert "held0" in carried_on(bench)
 
 
+@pytest.mark.fault(46)
 def test_sigterm_stops_what_runs_and_ends_the_process_by_it(bench: Bench):
     session = begun(bench)
     session.signal(signal.SIGTERM)
@@ -126,6 +130,7 @@ def test_an_at_most_once_task_that_was_stopped_by_a_signal_is_not_repeated(bench
     assert bench.ledger.all() == ["pay"]
 
 
+@pytest.mark.fault(46)
 def test_sighup_does_not_stop_a_headless_run(bench: Bench):
     session = begun(bench)
     session.signal(signal.SIGHUP)

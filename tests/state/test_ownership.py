@@ -88,6 +88,7 @@ def test_the_lock_file_is_not_followed_elsewhere(tmp_path):
         Ownership.acquire(tmp_path)
 
 
+@pytest.mark.fault(36)
 def test_of_twenty_processes_one_gets_the_run(start):
     contenders = [start(CONTENDER) for _ in range(20)]
     for process in contenders:
@@ -115,6 +116,7 @@ def test_a_live_owner_is_left_alone_without_force(start, tmp_path):
     assert holder.poll() is None
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("how", ["asleep", "deaf"])
 def test_force_ends_the_owner_first(start, tmp_path, how):
     holder = start(HOLDER, *(["deaf"] if how == "deaf" else []))
@@ -127,6 +129,7 @@ def test_force_ends_the_owner_first(start, tmp_path, how):
     assert probe(tmp_path).pid == os.getpid()
 
 
+@pytest.mark.fault(38)
 def test_a_stranger_with_the_owners_pid_is_not_the_owner():
     start_time = process_start(os.getpid())
     here = __import__("socket").gethostname()

@@ -124,6 +124,7 @@ def test_each_durability_has_its_sync_level(path, durability, level):
 # -- ownership -------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(37)
 def test_an_owner_that_was_replaced_writes_nothing_more(path):
     old = SqliteStore.create(path, "process", 1)
     old.append(b"mine", {"state": "RUNNING"})
