@@ -6,16 +6,22 @@ Rule 1: what a fresh process can import travels by name, the rest by value.
 Rule 2: a class that travels by value keeps its qualified name (cloudpickle alone drops the
         `f.<locals>.` of it) and is registered on this side, so that values of it that come
         back are rebuilt on the class that the user has.
+Rule 3: code that travels by value keeps its file name, for tracebacks to show its lines
+        (cloudpickle from 3.1.3 on replaces it).
 """
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from types import CodeType
+from typing import Any, Final
 
 import cloudpickle
 
 from engine.worker import classes
+
+#: What cloudpickle puts in the place of file names.
+_NO_FILE: Final = "<dynamic-code>"
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -24,6 +30,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._named: dict[tuple[str, str], type] = {}
 
     def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is CodeType:
+            make, parts = self.dispatch_table[CodeType](obj)
+            return make, tuple(obj.co_filename if part == _NO_FILE else part for part in parts)
         reduced = super().reducer_override(obj)
         # A class by value: (maker, its arguments, (attributes, slots), None, None, setter).
         if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) > 2:
