@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from engine.core.overview import Overview as Overview
     from engine.core.overview import Section as Section
     from engine.core.overview import sections_of as sections_of
+    from engine.core.record import RunRecord as RunRecord
     from engine.core.states import IS_TERMINAL as IS_TERMINAL
     from engine.runtime.find import find_workflows as find_workflows
     from engine.runtime.options import RunOptions as RunOptions
     from engine.runtime.options import options_from as options_from
+    from engine.runtime.outline import Outline as Outline
     from engine.runtime.plan import PlanEntry as PlanEntry
     from engine.runtime.reporting import Live as Live
     from engine.runtime.reporting import Reporter as Reporter
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     from engine.telemetry.glyphs import takes_unicode as takes_unicode
     from engine.telemetry.safe_text import safe as safe
     from engine.telemetry.safe_text import safe_line as safe_line
+    from engine.telemetry.series import Durations as Durations
+    from engine.telemetry.series import Series as Series
     from engine.telemetry.shown import failures_of as failures_of
     from engine.telemetry.shown import plan_lines as plan_lines
     from engine.telemetry.tasklog import LogLine as LogLine
@@ -64,9 +68,11 @@ _MODULES = {
         "Started", "Succeeded",
     ),
     "engine.core.overview": ("Overview", "Section", "sections_of"),
+    "engine.core.record": ("RunRecord",),
     "engine.core.states": ("IS_TERMINAL",),
     "engine.runtime.find": ("find_workflows",),
     "engine.runtime.options": ("RunOptions", "options_from"),
+    "engine.runtime.outline": ("Outline",),
     "engine.runtime.plan": ("PlanEntry",),
     "engine.runtime.reporting": ("Live", "Reporter", "Silent"),
     "engine.runtime.request": ("Request",),
@@ -81,6 +87,7 @@ _MODULES = {
     "engine.telemetry.console": ("PlainConsole", "advice"),
     "engine.telemetry.glyphs": ("LOOKS", "RUN_COLOURS", "glyph", "takes_unicode"),
     "engine.telemetry.safe_text": ("safe", "safe_line"),
+    "engine.telemetry.series": ("Durations", "Series"),
     "engine.telemetry.shown": ("failures_of", "plan_lines"),
     "engine.telemetry.tasklog": ("LogLine", "LogReader"),
 }

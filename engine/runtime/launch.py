@@ -12,6 +12,7 @@ import signal as signals
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from random import random
 from typing import Any
 
@@ -136,8 +137,7 @@ class Launch:
         )
         self.carryover = self._restore(record)
         self._record_session(entered)  # what is asked for can be done
-        logs = opened.run_dir / "logs" if opened.run_dir is not None else None
-        self.scope = EngineScope(opened.run_id, settings.home, self.names, logs)
+        self.scope = EngineScope(opened.run_id, settings.home, self.names, self._logs())
         self.guardian = _guardian(opened, self.reporter)
         self.executors = make_executors(lanes, self.guardian)
         self.runner = Runner(
@@ -344,6 +344,10 @@ class Launch:
         store = self.opened.store
         return load_history(self.opened.run_dir, store.rows, store.meta()).record
 
+    def _logs(self) -> Path | None:
+        """Where the tasks' output is written; None for a run in memory."""
+        return self.opened.run_dir / "logs" if self.opened.run_dir is not None else None
+
     def _expansion(self, k: int) -> tuple[int, int, Sequence[str] | None] | None:
         base = self.machine.base[k]
         return None if base < 0 else (base, self.machine.count[k], self.machine.keys.get(k))
@@ -355,7 +359,9 @@ class Launch:
         began = now()
         live = Live(self.opened.run_id, self.about.workflow, self.machine, self.names,
                     [n.name for n in self.graph.nodes], self._resumed_line(),
-                    str(self.settings.home) if self.opened.run_dir is not None else None)
+                    str(self.settings.home) if self.opened.run_dir is not None else None,
+                    self.outline, self.opened.history.record, self._logs(), self.commands,
+                    self.scope.progress_of)
         self.reporter.begin(live)
         for note in self.opened.notes:
             self.reporter.say(note)

@@ -5,15 +5,20 @@ A run always has one reporter: plain lines unless the command line brings anothe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.core.events import Change
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from engine.core.machine import Machine
+    from engine.core.record import RunRecord
+    from engine.runtime.commands import Commands
     from engine.runtime.names import Names
+    from engine.runtime.outline import Outline
     from engine.runtime.run import Run
 
 
@@ -31,6 +36,16 @@ class Live:
     """One line about what is carried on; empty for a new run."""
     home: str | None = None
     """The state directory; None if nothing is kept."""
+    outline: Outline | None = None
+    """What a stored run has for a graph: the same to whoever shows either."""
+    record: RunRecord | None = None
+    """What was known of the run when this session began. The changes follow upon it."""
+    logs: Path | None = None
+    """Where the tasks' output is written; None if it is not kept."""
+    commands: Commands | None = None
+    """What a person may ask of the run."""
+    progress: Mapping[int, tuple[float, float | None]] = field(default_factory=dict)
+    """Task run → (done, total) as its own code told it, in its own units; total None: unknown."""
 
 
 class Reporter(Protocol):

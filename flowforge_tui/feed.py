@@ -1,0 +1,143 @@
+"""Where a screen's run comes from: this process's bus, or what another process records.
+
+Rule 1: news wait in a deque until the screen's own timer drains them (`poll`); nobody who
+        runs tasks waits for the screen, nor the screen for them.
+Rule 2: commands and look-ups that may take time (`ask`, `waits_for`, `figures`) are called
+        from a thread of the screen's, never from its loop.
+Rule 3: what comes out of a feed is untrusted text; whoever shows it makes it safe.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowforge_tui.model import RunView
+from flowforge_tui.shape import Shape
+
+if TYPE_CHECKING:
+    from engine import Run
+    from engine.front import Change, Live
+
+
+class Feed:
+    """What every feed has. A feed is made before its run is there: `view` is empty until then."""
+
+    hosted = False
+    """True if this process runs the workflow."""
+
+    def __init__(self) -> None:
+        self.view = RunView(Shape.empty())
+        self.run_id = ""
+        self.workflow = ""
+        self.home: str | None = None
+        """The state directory; None for a run that is kept in memory."""
+        self.logs: Path | None = None
+        """Where the tasks' output is; None if it is not kept."""
+        self.resumed = ""
+        """One line about what is carried on."""
+        self.notes: deque[tuple[float, str]] = deque(maxlen=1000)
+        """News that are no change: (when, text)."""
+        self.progress: Mapping[int, tuple[float, float | None]] = {}
+        """Task run → (done, total) as its own code told it."""
+        self.run: Run | None = None
+        """The run as it ended, if this process ran it."""
+
+    @property
+    def live(self) -> bool:
+        """True while somebody runs it."""
+        return False
+
+    def poll(self) -> bool:
+        """Take in what is new; True if anything is."""
+        raise NotImplementedError
+
+    def now(self) -> float:
+        """The moment that running tasks are measured against, seconds since the epoch."""
+        return time.time()
+
+    def ask(self, command: str, tasks: Sequence[str] = (), **more: Any) -> str:
+        """Have the run's owner do something; what it answers. Raises RunError if it refuses."""
+        raise NotImplementedError
+
+    def waits_for(self, tid: int) -> str:
+        """What a QUEUED task run waits for; empty if that is not known."""
+        return ""
+
+
+class LiveFeed(Feed):
+    """A run of this process. Implements the engine's `Reporter`."""
+
+    hosted = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live: Live | None = None
+        self._batches: deque[Sequence[Change]] = deque()
+        self._fresh: RunView | None = None
+
+    @property
+    def live(self) -> bool:
+        """As in `Feed`."""
+        return self._live is not None and self.run is None
+
+    # -- as in `Reporter`, from the engine's threads -------------------------------------------
+
+    def begin(self, live: Live) -> None:
+        """The run starts."""
+        assert live.outline is not None and live.record is not None
+        self.run_id, self.workflow, self.home = live.run_id, live.workflow, live.home
+        self.logs, self.resumed, self.progress = live.logs, live.resumed, live.progress
+        self._fresh = RunView.of_record(Shape(live.outline), live.record)
+        self._live = live
+
+    def changes(self, batch: Sequence[Change]) -> None:
+        """Recorded changes."""
+        self._batches.append(batch)
+
+    def say(self, text: str) -> None:
+        """News."""
+        self.notes.append((time.time(), text))
+
+    def plan(self, plan: Any) -> None:
+        """What a resume does."""
+        from engine.front import plan_lines
+
+        for line in plan_lines(plan):
+            self.say(line)
+
+    def end(self, run: Run) -> None:
+        """The session is over."""
+        self.run = run
+
+    # -- as in `Feed`, from the screen's ----------------------------------------------------------
+
+    def poll(self) -> bool:
+        """As in `Feed`."""
+        changed = False
+        if self._fresh is not None:
+            self.view, self._fresh = self._fresh, None
+            changed = True
+        while self._batches:
+            self.view.apply(self._batches.popleft())
+            changed = True
+        return changed
+
+    def ask(self, command: str, tasks: Sequence[str] = (), **more: Any) -> str:
+        """As in `Feed`."""
+        from engine.errors import RunError
+
+        live = self._live
+        if live is None or live.commands is None:
+            raise RunError("the run has not begun yet")
+        answer = live.commands.handle({"command": command, "tasks": list(tasks), **more})
+        return str(answer.get("message", ""))
+
+    def waits_for(self, tid: int) -> str:
+        """As in `Feed`."""
+        if self._live is None or not self.live:
+            return ""
+        return str(self._live.machine.waits_for(tid))

@@ -1,0 +1,452 @@
+"""A run as the screen knows it: a pure fold over its changes, in columns.
+
+Rule 1: a live run, an attached one, one long ended and a moment of its past are all this one
+        model; only who feeds it differs (`feed`). Nothing here knows a terminal or a clock.
+Rule 2: only recorded changes enter, so that nothing is shown which the journal would
+        contradict. Counters equal a recount at every moment; a test holds that.
+Rule 3: a change costs what it changes: counters are kept a section and in all, and what asks
+        for attention (failed, running, up for retry) is at hand without a search.
+Rule 4: an expanded map's own entry stands for the group; its items are the task runs.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engine import RunState, TaskState
+from engine.front import (
+    Expanded,
+    Failed,
+    Moved,
+    Reset,
+    RunMoved,
+    Started,
+    Succeeded,
+)
+from flowforge_tui.attempts import AttemptLog, worker_of
+from flowforge_tui.shape import Section, Shape
+
+if TYPE_CHECKING:
+    from engine.front import Attempt, Change, ErrorInfo, RunRecord
+
+STATES = len(TaskState)
+_PENDING, _RUNNING, _SUCCESS = TaskState.PENDING, TaskState.RUNNING, TaskState.SUCCESS
+
+#: States whose task runs are kept at hand a section, in the order in which they took it.
+HOT = (TaskState.FAILED, TaskState.UP_FOR_RETRY, TaskState.RUNNING, TaskState.CANCELLING)
+_IS_HOT = bytes(TaskState(i) in HOT for i in range(STATES))
+
+
+class Try(NamedTuple):
+    """An attempt of a task run that failed at least once. Times as in `AttemptLog`."""
+
+    number: int
+    generation: int
+    start: float
+    end: float
+    state: TaskState
+    reason: str
+    error: ErrorInfo | None
+
+
+class RunView:
+    """Columns indexed by task-run id; see `Shape` for what an id means."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        size = shape.size
+        self.state = bytearray(size)
+        self.number = array("H", bytes(2 * size))
+        """The last attempt's number; 0: none yet."""
+        self.start = array("d", bytes(8 * size))
+        self.end = array("d", bytes(8 * size))
+        """Of the last attempt, seconds since the epoch; 0.0: not known, or it runs."""
+        self.node = array("i", range(size))
+        """The node of each task run."""
+        self.section = array("I", shape.section_of)
+        """The section of each task run."""
+        self.spread: dict[int, tuple[int, int, Sequence[str] | None]] = {}
+        """Expanded node → (first item's id, number of items, their names or None)."""
+        self.generation: dict[int, int] = {}
+        """Where it is not 1."""
+        self.errors: dict[int, tuple[str, ErrorInfo]] = {}
+        """(reason, error) of the last failed attempt."""
+        self.why: dict[int, tuple[int, str]] = {}
+        """(cause's id or -1, text) of a state that no attempt decided."""
+        self.due: dict[int, float] = {}
+        """When the next attempt is due, of task runs UP_FOR_RETRY."""
+        self.tries: dict[int, list[Try]] = {}
+        """All known attempts, oldest first, of task runs that have failed at least once."""
+        self.attempts = AttemptLog()
+        self.totals = [0] * STATES
+        self.counts: list[list[int]] = [[0] * STATES for _ in shape.sections]
+        """Section → state → number of its task runs in it."""
+        self.hot: dict[TaskState, list[dict[int, None]]] = {
+            state: [{} for _ in shape.sections] for state in HOT
+        }
+        """State → section → ids of the task runs in it, in the order in which they took it."""
+        self.run_state = RunState.PENDING
+        self.run_why = ""
+        self.began = 0.0
+        self.ended = 0.0
+        """When the run took a state that ends a session; 0.0 while it goes on."""
+        self.latest = 0.0
+        """The latest moment that a change told of."""
+        self.version = 0
+        """Counts up with every batch of changes."""
+        self.dirty: set[int] = set()
+        """Sections that changed since `take_dirty`."""
+        for section in shape.sections:
+            self.counts[section.place][_PENDING] = len(section.nodes)
+        self.totals[_PENDING] = size
+        self._fold: dict[type, Callable[[Any], None]] = {
+            Succeeded: self._succeeded, Failed: self._failed, Started: self._started,
+            Moved: self._moved, Reset: self._reset, Expanded: self._expanded,
+            RunMoved: self._run_moved,
+        }
+
+    # -- reading ----------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many task runs there are; a mapped task counts by its items."""
+        return sum(self.totals)
+
+    def state_of(self, tid: int) -> TaskState:
+        """The state of a task run."""
+        return TaskState(self.state[tid])
+
+    def is_group(self, tid: int) -> bool:
+        """True for the own entry of an expanded map."""
+        return tid in self.spread
+
+    def is_live(self, tid: int) -> bool:
+        """True for a task run that counts; False for a group, and what a reset left behind."""
+        node = self.node[tid]
+        if tid == node:
+            return tid not in self.spread
+        spread = self.spread.get(node)
+        return spread is not None and 0 <= tid - spread[0] < spread[1]
+
+    def name_of(self, tid: int) -> str:
+        """`double`, `double[3]`, `double[eu-west]`. Untrusted text."""
+        node = self.node[tid]
+        name = self.shape.names[node]
+        return name if tid == node else f"{name}[{self.label_of(tid)}]"
+
+    def label_of(self, tid: int) -> str:
+        """What stands in the brackets of an item's name; empty for a plain node."""
+        spread = self.spread.get(self.node[tid])
+        if spread is None or tid == self.node[tid]:
+            return ""
+        base, _, keys = spread
+        return keys[tid - base] if keys is not None else str(tid - base)
+
+    def generation_of(self, tid: int) -> int:
+        """The generation of a task run, from 1."""
+        return self.generation.get(tid, 1)
+
+    def section_of(self, tid: int) -> Section:
+        """The section that a task run is in."""
+        return self.shape.sections[self.section[tid]]
+
+    def items(self, node: int) -> Sequence[int]:
+        """The task runs of a node: of an expanded map, its items."""
+        spread = self.spread.get(node)
+        return (node,) if spread is None else range(spread[0], spread[0] + spread[1])
+
+    def runs_of(self, section: Section) -> Sequence[int] | _Chained:
+        """The ids of a section's task runs, in order; indexable, never copied."""
+        if not any(node in self.spread for node in section.nodes):
+            return section.nodes
+        if len(section.nodes) == 1:
+            return self.items(section.nodes[0])
+        return _Chained([self.items(node) for node in section.nodes])
+
+    def live_ids(self) -> Iterator[int]:
+        """All task runs, section by section."""
+        for section in self.shape.sections:
+            yield from self.runs_of(section)
+
+    def ids_of(self, state: TaskState) -> list[int]:
+        """All task runs in a hot state, section by section, by id."""
+        return [tid for ids in self.hot[state] for tid in sorted(ids)]
+
+    def seconds(self, tid: int, now: float) -> float:
+        """How long the last attempt took, or has taken by `now`; 0.0 if none has begun."""
+        start = self.start[tid]
+        if not start:
+            return 0.0
+        running = self.state[tid] in (_RUNNING, TaskState.CANCELLING)
+        end = now if running or not self.end[tid] else self.end[tid]
+        return max(0.0, end - start)
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the run began, to its end if it has one."""
+        if not self.began:
+            return 0.0
+        return max(0.0, (self.ended or now) - self.began)
+
+    def take_dirty(self) -> set[int]:
+        """The sections that changed since the last call."""
+        dirty, self.dirty = self.dirty, set()
+        return dirty
+
+    # -- folding ----------------------------------------------------------------------------
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Fold recorded changes, in order."""
+        fold = self._fold
+        for change in changes:
+            apply = fold.get(type(change))
+            if apply is not None:
+                apply(change)
+        self.version += 1
+
+    def _set(self, tid: int, new: int) -> None:
+        """A task run takes a state; the counters follow."""
+        old = self.state[tid]
+        self.state[tid] = new
+        if old == new or not self.is_live(tid):
+            return
+        section = self.section[tid]
+        counts = self.counts[section]
+        counts[old] -= 1
+        counts[new] += 1
+        self.totals[old] -= 1
+        self.totals[new] += 1
+        if _IS_HOT[old]:
+            self.hot[TaskState(old)][section].pop(tid, None)
+        if _IS_HOT[new]:
+            self.hot[TaskState(new)][section][tid] = None
+        self.dirty.add(section)
+
+    def _succeeded(self, change: Succeeded) -> None:
+        attempts = change.attempts
+        if not attempts:
+            return
+        state, number, start, end = self.state, self.number, self.start, self.end
+        sections, all_counts, totals = self.section, self.counts, self.totals
+        seen, quick = -1, 0
+        counts: list[int] = []
+        for a in attempts:
+            tid = a.tid
+            old = state[tid]
+            if _IS_HOT[old]:
+                self._set(tid, _SUCCESS)
+            else:
+                section = sections[tid]
+                if section != seen:
+                    seen, counts = section, all_counts[section]
+                    self.dirty.add(section)
+                state[tid] = _SUCCESS
+                counts[old] -= 1
+                counts[_SUCCESS] += 1
+                totals[old] -= 1
+                quick += 1
+            number[tid] = a.number
+            start[tid] = a.start
+            end[tid] = a.end
+        totals[_SUCCESS] += quick
+        self.attempts.extend(attempts, _SUCCESS)
+        self.latest = max(self.latest, attempts[-1].end)
+        if self.tries or self.errors or self.due:
+            for a in attempts:
+                self._redeemed(a)
+
+    def _redeemed(self, a: Attempt) -> None:
+        """A task run that had failed before has succeeded."""
+        if a.tid in self.tries:
+            self._note_try(a, _SUCCESS)
+        self.errors.pop(a.tid, None)
+        self.due.pop(a.tid, None)
+        self.why.pop(a.tid, None)
+
+    def _note_try(self, a: Attempt, state: TaskState) -> None:
+        failed = state is not _SUCCESS
+        self.tries.setdefault(a.tid, []).append(Try(
+            a.number, self.generation_of(a.tid), a.start, a.end, state,
+            str(a.reason) if failed else "", a.error if failed else None))
+
+    def _failed(self, change: Failed) -> None:
+        a = change.attempt
+        tid = a.tid
+        self._set(tid, change.state)
+        self.number[tid], self.start[tid], self.end[tid] = a.number, a.start, a.end
+        self.errors[tid] = (str(a.reason), a.error)
+        self.due.pop(tid, None)
+        if change.state is TaskState.UP_FOR_RETRY:
+            self.due[tid] = change.due
+        self._note_try(a, change.state)
+        self.attempts.add(tid, a.number, a.start, a.end, change.state, worker_of(a))
+        self.latest = max(self.latest, a.end)
+
+    def _started(self, change: Started) -> None:
+        for a in change.attempts:
+            self._set(a.tid, _RUNNING)
+            self.number[a.tid], self.start[a.tid], self.end[a.tid] = a.number, a.start, 0.0
+            self.latest = max(self.latest, a.start)
+
+    def _moved(self, change: Moved) -> None:
+        explained = change.cause >= 0 or bool(change.why)
+        for tid in change.tids:
+            self._set(tid, change.state)
+            if explained:
+                self.why[tid] = (change.cause, change.why)
+
+    def _reset(self, change: Reset) -> None:
+        for tid in change.tids:
+            if tid in self.spread:
+                self._drop_items(tid)
+        for tid in change.tids:
+            self._set(tid, _PENDING)
+            for column in (self.errors, self.why, self.due):
+                column.pop(tid, None)
+        for tid in change.bump:
+            self.generation[tid] = self.generation_of(tid) + 1
+            self.number[tid] = 0
+
+    def _drop_items(self, node: int) -> None:
+        """A map starts over: its items count no more, and its own entry does again."""
+        base, count, _ = self.spread[node]
+        for tid in range(base, base + count):
+            self._uncount(tid)
+        del self.spread[node]
+        self.state[node] = _PENDING
+        self.counts[self.section[node]][_PENDING] += 1
+        self.totals[_PENDING] += 1
+        self.dirty.add(self.section[node])
+
+    def _uncount(self, tid: int) -> None:
+        state, section = self.state[tid], self.section[tid]
+        self.counts[section][state] -= 1
+        self.totals[state] -= 1
+        if _IS_HOT[state]:
+            self.hot[TaskState(state)][section].pop(tid, None)
+
+    def _expanded(self, change: Expanded) -> None:
+        node, base, size = change.node, change.base, change.size
+        if node in self.spread:
+            self._drop_items(node)
+        self._grow(base + size, node, base)
+        self._uncount(node)
+        self.state[node] = _RUNNING
+        self.spread[node] = (base, size, change.keys)
+        section = self.section[node]
+        self.counts[section][_PENDING] += size
+        self.totals[_PENDING] += size
+        self.dirty.add(section)
+        for new, old in change.carried:
+            self._set(new, _SUCCESS)
+            self.number[new], self.start[new], self.end[new] = (
+                self.number[old], self.start[old], self.end[old])
+            if old in self.generation:
+                self.generation[new] = self.generation[old]
+
+    def _grow(self, upto: int, node: int, base: int) -> None:
+        """Make room for ids below `upto`; those from `base` on belong to `node`."""
+        more = upto - len(self.state)
+        if more > 0:
+            self.state.extend(bytes(more))
+            self.number.frombytes(bytes(2 * more))
+            self.start.frombytes(bytes(8 * more))
+            self.end.frombytes(bytes(8 * more))
+            self.node.extend([-1] * more)
+            self.section.extend([0] * more)
+        self.node[base:upto] = array("i", [node]) * (upto - base)
+        self.section[base:upto] = array("I", [self.section[node]]) * (upto - base)
+
+    def _run_moved(self, change: RunMoved) -> None:
+        self.run_state, self.run_why = change.state, change.why
+        goes_on = change.state in (RunState.RUNNING, RunState.PAUSED, RunState.CANCELLING)
+        if goes_on and not self.began:
+            self.began = change.at
+        self.ended = 0.0 if goes_on else change.at
+        self.latest = max(self.latest, change.at)
+
+    # -- beginning from what is recorded ------------------------------------------------------
+
+    @classmethod
+    def of_record(cls, shape: Shape, record: RunRecord) -> RunView:
+        """What a recorded run is; later changes follow upon it."""
+        view = cls(shape)
+        size = len(record.state)
+        for node, (base, count, keys) in sorted(record.expansions.items(), key=lambda e: e[1][0]):
+            view._grow(base + count, node, base)
+            view.spread[node] = (base, count, keys)
+        view._grow(size, 0, size)
+        view.state[:] = record.state
+        view.number[:], view.start[:], view.end[:] = (
+            array("H", record.number), array("d", record.start), array("d", record.end))
+        view.generation = dict(record.generation)
+        view.errors, view.why, view.due = (
+            dict(record.errors), dict(record.why), dict(record.due))
+        view.run_state, view.run_why = record.run_state, record.run_why
+        view.began, view.ended = record.began, record.ended
+        view._recount()
+        view._seed_attempts()
+        return view
+
+    def _recount(self) -> None:
+        """Derive the counters from the states."""
+        self.totals = [0] * STATES
+        for section in self.shape.sections:
+            ids = self.runs_of(section)
+            if isinstance(ids, range):
+                states = bytes(self.state[ids.start:ids.stop])
+            else:
+                states = bytes(self.state[tid] for tid in ids)
+            counts = self.counts[section.place] = [states.count(s) for s in range(STATES)]
+            for s, n in enumerate(counts):
+                self.totals[s] += n
+            for state in HOT:
+                found = {} if not counts[state] else {
+                    tid: None for tid, s in zip(ids, states, strict=True) if s == state}
+                self.hot[state][section.place] = found
+            self.dirty.add(section.place)
+
+    def _seed_attempts(self) -> None:
+        """The last attempt of each task run is all that a record has of them."""
+        ended = [tid for tid in self.live_ids() if self.end[tid] and self.start[tid]]
+        for tid in sorted(ended, key=self.end.__getitem__):
+            state = self.state_of(tid)
+            self.attempts.add(tid, self.number[tid], self.start[tid], self.end[tid], state, -1)
+            self.latest = max(self.latest, self.end[tid])
+            if tid in self.errors:
+                reason, error = self.errors[tid]
+                self.tries[tid] = [Try(self.number[tid], self.generation_of(tid),
+                                       self.start[tid], self.end[tid], state, reason, error)]
+
+
+class _Chained(Sequence[int]):
+    """Several runs of ids one after the other, without a copy of them."""
+
+    def __init__(self, parts: list[Sequence[int]]) -> None:
+        self._parts = parts
+        self._ends: list[int] = []
+        total = 0
+        for part in parts:
+            total += len(part)
+            self._ends.append(total)
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: Any) -> Any:
+        from bisect import bisect_right
+
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index < 0:
+            index += len(self)
+        part = bisect_right(self._ends, index)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        before = self._ends[part - 1] if part else 0
+        return self._parts[part][index - before]
+
+    def __iter__(self) -> Iterator[int]:
+        for part in self._parts:
+            yield from part

@@ -1,0 +1,1 @@
+"""What a person goes between: the run, the launcher, plans, questions, help."""
