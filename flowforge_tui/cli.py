@@ -66,6 +66,15 @@ class FlowForge(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but silent at Ctrl-C: its empty line for it may have nowhere to go."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            from flowforge_tui import exits
+
+            ctx.exit(exits.INTERRUPTED)
+
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run a command and leave with its exit code."""
         run: Callable[..., Any] = super().main

@@ -42,7 +42,7 @@ from engine.runtime.recovery import lost_results
 from engine.runtime.reporting import Live, Reporter, Several, Silent
 from engine.runtime.request import PlanMade, Request, take_request
 from engine.runtime.run import Run
-from engine.runtime.runner import Runner
+from engine.runtime.runner import HEAR_AFTER, Runner
 from engine.runtime.scope import EngineScope
 from engine.runtime.selection import check_ready, selected_nodes
 from engine.runtime.settings import Settings, settle
@@ -425,7 +425,8 @@ class Launch:
                 sequential.drive()
                 if self._leaving is not None:
                     self._leaving.cancel()
-            self.runner.done.wait()
+            while not self.runner.done.wait(HEAR_AFTER):
+                """Python handles a signal in this thread, between two of its steps."""
             for lane, executor in self.executors.items():
                 # A thread cannot be killed and is not waited for; a process must not live on.
                 if not self._killed or lane == "process":
@@ -434,10 +435,10 @@ class Launch:
 
     def _on_signal(self, level: int) -> None:
         if level == 1:
-            self.reporter.say("stopping: no new task starts; once more to stop the running ones")
+            self.runner.note("stopping: no new task starts; once more to stop the running ones")
             self._drain(stop_running=False)
         elif level == 2:
-            self.reporter.say("stopping the running tasks; once more to leave at once")
+            self.runner.note("stopping the running tasks; once more to leave at once")
             self._drain(stop_running=True)
         else:
             self._killed = True

@@ -68,7 +68,10 @@ class Reporter(Protocol):
 
 
 class Several:
-    """Reporters told one after the other. One that raises does not keep the news from the rest."""
+    """Reporters told one after the other. One that raises does not keep the news from the rest.
+
+    One that has nowhere to write any more (a closed pipe, a full disk) is no error at all.
+    """
 
     def __init__(self, *reporters: Reporter) -> None:
         self._reporters = reporters
@@ -98,6 +101,8 @@ class Several:
         for reporter in self._reporters:
             try:
                 news(reporter)
+            except (OSError, ValueError):
+                continue  # ValueError is what a closed file raises
             except Exception as error:
                 failures.append(error)
         if failures:

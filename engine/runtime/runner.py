@@ -58,6 +58,9 @@ KEPT_EXCEPTIONS = 100
 FULL_DISK_WAIT = 0.5
 #: Seconds between the ticker's looks while attempts are being dispatched, and when idle.
 TICK, IDLE_TICK = 0.008, 0.1
+#: Longest sleep of the caller's thread (seconds). A signal that comes right before it falls
+#: asleep is handled when it wakes: of two sent at once, every third run lost the second.
+HEAR_AFTER = 0.2
 #: A tick that comes this much too late means that the whole process was stopped (seconds).
 SUSPENDED = 2.0
 #: An attempt that runs this long is announced as running before it ends (seconds).
@@ -140,7 +143,7 @@ class Runner:
                     if batch:
                         return batch
                     self._idle[lane] += 1
-                    condition.wait()
+                    condition.wait(HEAR_AFTER if lane == "sequential" else None)
                     self._idle[lane] -= 1
                     continue
             self._do(asks)
@@ -379,7 +382,7 @@ class Runner:
 
     def _tick_on(self) -> None:
         """The ticker: timeouts, due retries, announcements, and what slow tasks hold up."""
-        quiet = 0
+        quiet, looked = 0, now()
         while not self.done.is_set():
             try:
                 busy = self._tick()
@@ -391,13 +394,13 @@ class Runner:
             due = self.machine.next_due
             if due is not None:
                 pause = min(pause, max(0.0005, due - now()))
-            before = now()
             self._wake.wait(pause)
             self._wake.clear()
             self._poll()
-            slept = now() - before - pause
-            if slept > SUSPENDED:
-                self._slept(slept)
+            # From look to look: it may have been stopped anywhere on its way.
+            before, looked = looked, now()
+            if looked - before - pause > SUSPENDED:
+                self._slept(looked - before - pause)
 
     def _poll(self) -> None:
         for poll in list(self.pollers):
