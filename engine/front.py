@@ -30,6 +30,17 @@ if TYPE_CHECKING:
     from engine.runtime.options import options_from as options_from
     from engine.runtime.outline import Outline as Outline
     from engine.runtime.plan import PlanEntry as PlanEntry
+    from engine.runtime.replay import Damaged as Damaged
+    from engine.runtime.replay import Figures as Figures
+    from engine.runtime.replay import Follower as Follower
+    from engine.runtime.replay import GraphChanged as GraphChanged
+    from engine.runtime.replay import OutlineChanged as OutlineChanged
+    from engine.runtime.replay import PastAttempt as PastAttempt
+    from engine.runtime.replay import SessionBegan as SessionBegan
+    from engine.runtime.replay import Step as Step
+    from engine.runtime.replay import Told as Told
+    from engine.runtime.replay import changes_from as changes_from
+    from engine.runtime.replay import changes_of as changes_of
     from engine.runtime.reporting import Live as Live
     from engine.runtime.reporting import Reporter as Reporter
     from engine.runtime.reporting import Silent as Silent
@@ -40,6 +51,7 @@ if TYPE_CHECKING:
     from engine.runtime.start import start as start
     from engine.runtime.stored import RunSummary as RunSummary
     from engine.runtime.stored import StoredRun as StoredRun
+    from engine.runtime.stored import follow_stored as follow_stored
     from engine.runtime.stored import list_runs as list_runs
     from engine.runtime.stored import open_stored as open_stored
     from engine.runtime.stored import state_directory as state_directory
@@ -74,13 +86,17 @@ _MODULES = {
     "engine.runtime.options": ("RunOptions", "options_from"),
     "engine.runtime.outline": ("Outline",),
     "engine.runtime.plan": ("PlanEntry",),
+    "engine.runtime.replay": (
+        "Damaged", "Figures", "Follower", "GraphChanged", "OutlineChanged", "PastAttempt",
+        "SessionBegan", "Step", "Told", "changes_from", "changes_of",
+    ),
     "engine.runtime.reporting": ("Live", "Reporter", "Silent"),
     "engine.runtime.request": ("Request",),
     "engine.runtime.settings": ("from_environment", "from_pyproject", "parse_option"),
     "engine.runtime.start": ("start",),
     "engine.runtime.stored": (
-        "RunSummary", "StoredRun", "list_runs", "open_stored", "state_directory",
-        "unfinished_run",
+        "RunSummary", "StoredRun", "follow_stored", "list_runs", "open_stored",
+        "state_directory", "unfinished_run",
     ),
     "engine.state.home": ("Home",),
     "engine.telemetry": ("wording",),

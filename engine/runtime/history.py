@@ -12,7 +12,7 @@ Rule 4: ids mean nothing without the graph that they belong to. Where the row wi
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import msgpack
 from engine.core.events import ErrorInfo
 from engine.core.record import NO_VALUE, RunRecord
 from engine.core.states import RunState
-from engine.runtime.journal import fold, unpack_entries
+from engine.runtime.journal import Entry, fold, unpack_entries
 from engine.runtime.outline import Outline
 from engine.state.snapshot import read_snapshot, write_snapshot
 from engine.state.store import Row
@@ -54,8 +54,11 @@ class History:
     def apply(self, data: bytes) -> None:
         """Fold the data of one row."""
         for entry in unpack_entries(data):
-            if not fold(self.record, entry):
-                self._apply_own(entry)
+            self._take(entry)
+
+    def _take(self, entry: Entry) -> None:
+        if not fold(self.record, entry):
+            self._apply_own(entry)
 
     def _apply_own(self, entry: list[Any]) -> None:
         kind = entry[0]
@@ -87,17 +90,30 @@ class History:
         `graphs`: the rows that hold graphs, as the store's own words have it.
         """
         for row in rows:
-            if row.data is None:
-                self._lost(row.seq, row.seq in graphs)
-            elif not self._adrift or self._leads_on(row.data):
-                try:
-                    self.apply(row.data)
-                except Exception as error:
-                    # Intact by CRC, yet it does not fit: something before it is missing.
-                    self.damage.append(f"journal row {row.seq} does not follow: {error}")
-                if row.seq in graphs:
-                    self.graph_seq = row.seq
-            self.seq = row.seq
+            for _ in self.entries(row, graphs):
+                pass
+
+    def entries(self, row: Row, graphs: Collection[int] = ()) -> Iterator[Entry]:
+        """Fold one row as `read` does; its entries, each once it is folded.
+
+        None of a row that is damaged or passed over.
+        """
+        self.seq = row.seq
+        if row.data is None:
+            self._lost(row.seq, row.seq in graphs)
+            return
+        try:
+            entries = unpack_entries(row.data)
+            if self._adrift and not self._leads_on(entries):
+                return
+            for entry in entries:
+                self._take(entry)
+                yield entry
+        except Exception as error:
+            # Intact by CRC, yet it does not fit: something before it is missing.
+            self.damage.append(f"journal row {row.seq} does not follow: {error}")
+        if row.seq in graphs:
+            self.graph_seq = row.seq
 
     def _lost(self, seq: int, graph: bool) -> None:
         told = f"journal row {seq} is damaged"
@@ -106,9 +122,9 @@ class History:
             told += ", and with it what the rows after it are about"
         self.damage.append(told)
 
-    def _leads_on(self, data: bytes) -> bool:
+    def _leads_on(self, entries: Iterable[Entry]) -> bool:
         """True for a change of the very graph that is known, or a graph from nothing."""
-        for entry in unpack_entries(data):
+        for entry in entries:
             if entry[0] == "G" and (entry[2] is None or entry[5:] == [self.graph_seq]):
                 self._adrift = False
         return not self._adrift

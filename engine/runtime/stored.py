@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.core.record import NO_VALUE
+from engine.core.record import NO_VALUE, RunRecord
 from engine.core.states import (
     CACHED,
     CANCELLING,
@@ -31,7 +31,9 @@ from engine.runtime.control import ask
 from engine.runtime.history import History, load_history
 from engine.runtime.names import Names
 from engine.runtime.options import RunOptions
+from engine.runtime.outline import Outline
 from engine.runtime.plan import PlanEntry
+from engine.runtime.replay import Follower
 from engine.runtime.settings import settle
 from engine.state.blobs import Blobs
 from engine.state.home import Home
@@ -106,10 +108,21 @@ class StoredRun:
         self.run_id = run_id
         self.run_dir = run_dir
         self.history = history
-        self.record = history.record
-        self.names = Names(
-            history.outline.names if history.outline is not None else [], self.record.expansion
-        )
+        self._named: tuple[Outline | None, RunRecord, Names] | None = None
+
+    @property
+    def record(self) -> RunRecord:
+        """What is known of it; of a run that is followed, so far."""
+        return self.history.record
+
+    @property
+    def names(self) -> Names:
+        """The names of its task runs."""
+        outline, record = self.history.outline, self.record
+        if self._named is None or self._named[0] is not outline or self._named[1] is not record:
+            nodes = outline.names if outline is not None else []
+            self._named = (outline, record, Names(nodes, record.expansion))
+        return self._named[2]
 
     @property
     def owner(self) -> Owner | None:
@@ -255,6 +268,18 @@ def open_stored(home: Path, name: str) -> StoredRun:
     run_id = place.find(name)
     run_dir = place.run_dir(run_id)
     return StoredRun(home, run_id, run_dir, _read(run_dir))
+
+
+def follow_stored(home: Path, name: str) -> tuple[StoredRun, Follower]:
+    """Open a run for looking that grows as its follower is polled; empty until then.
+
+    Raises RunNotFound.
+    """
+    place = Home(home, create=False)
+    run_id = place.find(name)
+    run_dir = place.run_dir(run_id)
+    follower = Follower(run_dir)
+    return StoredRun(home, run_id, run_dir, follower.history), follower
 
 
 def unfinished_run(home: Path) -> str:
