@@ -403,7 +403,7 @@ class Launch:
         self.runner.pollers.append(self.sampler.poll)
         if isinstance(self.opened.store, SqliteStore):
             snapshots = Snapshots(self._write_snapshot)
-            self.runner.pollers.append(snapshots.poll)
+            self.runner.pollers += [snapshots.poll, self.opened.store.check_in_place]
             stack.callback(snapshots.close)
         stack.callback(self.sampler.close)
         if self.notices.wants_tasks():

@@ -128,9 +128,18 @@ def _begin(home: Home, about: About, identity: str, settings: Settings) -> Opene
     ownership = Ownership.acquire(run_dir, socket=str(socket))
     store = SqliteStore.create(run_dir / "run.db", settings.durability, ownership.epoch)
     opened = Opened(run_id, store, History(), Blobs(run_dir / "blobs"), run_dir, ownership,
-                    socket, sync=settings.durability == "full")
+                    socket, sync=settings.durability == "full", notes=_doubts(home))
     home.set_last_run(identity, run_id)
     return opened
+
+
+def _doubts(home: Home) -> list[str]:
+    kind = home.network_filesystem()
+    if kind is None:
+        return []
+    return [f"{home.path} is on a network filesystem ({kind}), where locks may not hold and "
+            "SQLite's log does not work between machines; set "
+            "FLOWFORGE_HOME to a local directory"]
 
 
 def _carry_on(home: Home, run_id: str, settings: Settings, *, force: bool) -> Opened:
@@ -145,7 +154,7 @@ def _carry_on(home: Home, run_id: str, settings: Settings, *, force: bool) -> Op
         ownership.release()
         raise
     opened = Opened(run_id, store, history, Blobs(run_dir / "blobs"), run_dir, ownership, socket,
-                    resumed=True, sync=settings.durability == "full")
+                    resumed=True, sync=settings.durability == "full", notes=_doubts(home))
     for damage in [*store.damage, *history.damage]:
         opened.notes.append(f"damage found: {damage}; what it held runs again "
                             "unless the second copy has it")

@@ -111,7 +111,8 @@ class Runner:
         """The live exceptions of task runs that failed in this session, for `raise … from`."""
         self._announced: set[int] = set()
         self.pollers: list[Callable[[], None]] = []
-        """Called at every tick, at least ten times a second, outside the lock."""
+        """Called at every tick, at least ten times a second, outside the lock. One that raises
+        StorageError ends the run; one that raises anything else is left out from then on."""
         self._wake = threading.Event()
 
     # == the executors' side ================================================================
@@ -406,6 +407,8 @@ class Runner:
         for poll in list(self.pollers):
             try:
                 poll()
+            except StorageError as error:
+                self._fail(error)
             except Exception as error:
                 self.pollers.remove(poll)
                 self._tell(f"{poll!r} raised {type(error).__name__}: {error}; it is left out")

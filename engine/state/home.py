@@ -27,6 +27,7 @@ RUN_ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-z]{4}")
 _LETTERS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 #: Longest path that a socket can be bound to, in bytes: 108 on Linux, 104 on macOS, with the 0.
 _SOCKET_PATH: Final = 103
+MOUNTS: Final = Path("/proc/self/mounts")
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs"})
 
 
@@ -177,7 +178,7 @@ class Home:
     def network_filesystem(self) -> str | None:
         """The kind of network filesystem it is on, where locks may not hold; None if local."""
         try:
-            mounts = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
+            mounts = MOUNTS.read_text("utf-8", "replace").splitlines()
         except OSError:
             return None
         best, kind = "", ""

@@ -84,6 +84,7 @@ class SqliteStore(SqliteReader):
         self._broken: StorageError | None = None
         self._back: SqliteReader | None = None
         self._closed = False
+        self._file = _file_id(path)
         self._sync = WalSync(_wal(path), self._latch) if durability == "process" else None
 
     # -- opening -----------------------------------------------------------------------------
@@ -149,6 +150,8 @@ class SqliteStore(SqliteReader):
         """As in `Store`."""
         if self._broken is not None:
             raise self._broken
+        if meta:
+            self.check_in_place()
         begin = time.perf_counter()
         seq = self._seq + 1
         try:
@@ -166,6 +169,18 @@ class SqliteStore(SqliteReader):
             sync.mark()
         self.commit_seconds += 0.1 * (time.perf_counter() - begin - self.commit_seconds)
         return seq
+
+    def check_in_place(self) -> None:
+        """Raise StorageBroken if the files were deleted or replaced: a write into a deleted file
+        succeeds, and is lost. Costs 2 µs."""
+        if self._broken is None and _file_id(self.path) != self._file:
+            self._broken = StorageBroken(
+                f"{self.path} was deleted or replaced while the run was writing to it; the run "
+                "stops, since nothing more can be recorded. Start it again: it carries on from "
+                "what is there"
+            )
+        if self._broken is not None and not self._closed:
+            raise self._broken
 
     def _insert(self, seq: int, data: bytes) -> int:
         return self._execute(_INSERT, (seq, row_crc(seq, data), data, self._epoch)).rowcount
@@ -270,6 +285,8 @@ class SqliteStore(SqliteReader):
                 "(SELECT 1 FROM meta WHERE key = 'epoch' AND value = ?3)",
                 (seal, meta_crc(_SEALED, seal), self._epoch),
             )
+            # Somebody who reads, for however long, is not waited for: the log then stays.
+            self._execute("PRAGMA busy_timeout = 0")
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
             return
@@ -289,6 +306,15 @@ def peek(database: Path) -> dict[str, str] | None:
         raise
     except StorageError:
         return None
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of the same name; None if it is gone."""
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
 
 
 def _wal(path: Path) -> Path:

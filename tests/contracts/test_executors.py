@@ -250,6 +250,7 @@ def test_nested_workflows_are_groups(launch):
     assert sorted(run.task_runs) == ["inc", "inner/inc", "inner/inc-2"]
 
 
+@pytest.mark.fault(30)
 def test_each_kind_of_value_survives(launch):
     values = [(1, 2), {3, 4}, 2**80, b"x", float("inf"), Point(1, 2), {"k": (1,)}, "\ud800"]
 
@@ -399,6 +400,7 @@ def test_limits_are_never_exceeded(launch, tmp_path):
     assert launch(flow, options={"limits": {"slot": 1}}).result == list(range(12))
 
 
+@pytest.mark.fault(45)
 def test_secrets_are_masked_in_errors_and_logs(launch, tmp_path, monkeypatch):
     monkeypatch.setenv("API_TOKEN", "hunter2-hunter2")
 
@@ -417,6 +419,7 @@ def test_secrets_are_masked_in_errors_and_logs(launch, tmp_path, monkeypatch):
             assert b"hunter2-hunter2" not in path.read_bytes(), path
 
 
+@pytest.mark.fault(43)
 def test_output_of_each_task_run_goes_to_its_own_log(launch, tmp_path):
     from engine.telemetry.tasklog import LogReader
 

@@ -205,6 +205,7 @@ def test_barrier_waits_for_all_items():
     assert [d.name(x.tid)[0] for x in d.take()] == ["g"]
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("size", [0, 1, 100_000])
 def test_maps_of_any_size_end(size):
     dag = Dag("sizes")
@@ -398,6 +399,7 @@ def test_reopen_runs_only_what_is_missing():
     assert len(ran) == 6 - len(batch)
 
 
+@pytest.mark.fault(27)
 def test_long_chain_that_fails_at_its_head_blocks_without_recursion():
     d = Driver(chain_graph(100_000)).start()
     d.end(d.take()[0], "fail")
@@ -405,6 +407,7 @@ def test_long_chain_that_fails_at_its_head_blocks_without_recursion():
     assert d.m.state.count(TaskState.UPSTREAM_FAILED) == 99_999
 
 
+@pytest.mark.fault(26)
 def test_cycle_is_refused_with_its_path():
     from engine.errors import CycleError
 

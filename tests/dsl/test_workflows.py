@@ -123,6 +123,7 @@ def test_a_body_that_raises_leaves_no_builder_behind() -> None:
     assert double(2) == 4
 
 
+@pytest.mark.fault(26)
 def test_a_cycle_prints_its_path() -> None:
     @workflow
     def ring() -> None:
@@ -367,6 +368,7 @@ def test_two_functions_of_one_name_can_still_be_told_apart_as_tasks() -> None:
     assert [list(n.upstream) for n in wf.build().nodes] == [[], [0]]
 
 
+@pytest.mark.fault(28)
 def test_two_tasks_of_one_given_name_are_an_error() -> None:
     with pytest.raises(DuplicateNameError), workflow("block"):
         @task(name="same")

@@ -82,6 +82,7 @@ def test_a_damaged_row_costs_what_it_held(bench: Bench):
     assert any("damage found" in s for s in bench.said)
 
 
+@pytest.mark.fault(20)
 def test_every_single_row_may_be_damaged(bench: Bench):
     """Whatever row it is, the result is right in the end."""
     import shutil
@@ -99,6 +100,7 @@ def test_every_single_row_may_be_damaged(bench: Bench):
         assert any("damage found" in s for s in bench.said), f"row {seq}"
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("how", ["missing", "cut", "flipped", "empty"])
 def test_without_its_snapshot_a_run_is_what_the_journal_says(bench: Bench, how: str):
     @task
@@ -134,6 +136,7 @@ def test_without_its_snapshot_a_run_is_what_the_journal_says(bench: Bench, how: 
     assert bench.ledger.new() == ["end"]
 
 
+@pytest.mark.fault(20)
 def test_a_damaged_journal_is_made_good_by_the_snapshot(bench: Bench):
     @task
     def make(i):

@@ -13,6 +13,8 @@ from engine import task, workflow
 from engine.errors import CodeChanged
 from tests.runtime.harness import Bench, die, first, note
 
+pytestmark = pytest.mark.fault(32)
+
 
 def helped(x: int) -> int:
     return x + 1

@@ -45,6 +45,7 @@ def fill(place: Path) -> Path:
     return ballast
 
 
+@pytest.mark.fault(17)
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("executor", ["thread", "process"])
 def test_a_run_waits_for_room_and_goes_on(

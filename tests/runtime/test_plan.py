@@ -397,6 +397,7 @@ def test_as_json() -> None:
         "name": "b", "action": "changed", "reason": "code of b changed", "task_runs": 1}
 
 
+@pytest.mark.fault(27)
 def test_a_chain_of_a_hundred_thousand_is_neither_too_deep_nor_slow() -> None:
     def chain(first: int) -> Build:
         def build(g: Graph) -> None:

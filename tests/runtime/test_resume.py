@@ -145,6 +145,7 @@ def test_failed_tasks_are_tried_again_and_tolerant_consumers_with_them(bench: Be
     assert run.task_runs["shaky"].generation == 1 and run.task_runs["shaky"].attempt == 2
 
 
+@pytest.mark.fault(33)
 def test_a_map_goes_on_with_the_missing_items(bench: Bench):
     @task
     def numbers():
@@ -500,6 +501,7 @@ def done_items(bench: Bench) -> set[str]:
     return {name.replace("[", "-").rstrip("]") for name in bench.recorded() if "[" in name}
 
 
+@pytest.mark.fault(23)
 def test_a_blob_that_is_gone_or_changed_is_made_again_and_said(bench: Bench):
     @task
     def big(i):

@@ -58,6 +58,7 @@ def pipeline() -> Any:
     return flow
 
 
+@pytest.mark.fault(18)
 def test_an_io_error_on_commit_stops_with_nothing_claimed(bench: Bench, monkeypatch):
     trouble = Trouble(monkeypatch, b"result-5")
     trouble.error = StorageBroken
@@ -73,6 +74,7 @@ def test_an_io_error_on_commit_stops_with_nothing_claimed(bench: Bench, monkeypa
     assert "make5" in again
 
 
+@pytest.mark.fault(18)
 def test_an_at_most_once_task_does_not_start_unless_its_start_is_on_disk(
     bench: Bench, monkeypatch
 ):
@@ -97,6 +99,7 @@ def test_an_at_most_once_task_does_not_start_unless_its_start_is_on_disk(
     assert bench.ledger.all() == []
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("executor", ["thread", "process", "sequential"])
 def test_a_blob_that_cannot_be_written_stops_the_run(bench: Bench, monkeypatch, executor):
     @task
@@ -132,6 +135,7 @@ def test_a_blob_that_cannot_be_written_stops_an_async_run(bench: Bench, monkeypa
         call(lambda: bench.run(flow))
 
 
+@pytest.mark.fault(17)
 def test_on_a_full_disk_nothing_starts_and_then_all_goes_on(bench: Bench, monkeypatch):
     trouble = Trouble(monkeypatch, b"result-5")
     trouble.error = StorageFull
@@ -158,6 +162,7 @@ def test_on_a_full_disk_nothing_starts_and_then_all_goes_on(bench: Bench, monkey
     assert len(bench.ledger.all()) == 24, "every task ran once"
 
 
+@pytest.mark.fault(17)
 def test_a_full_disk_does_not_keep_signals_from_being_heard(bench: Bench, monkeypatch):
     trouble = Trouble(monkeypatch, b"result-5")
     trouble.error = StorageFull

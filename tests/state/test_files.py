@@ -32,6 +32,7 @@ def test_blobs_come_back_and_equal_ones_are_kept_once(blobs, sync):
     assert blobs.path(ref).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("harm", ["gone", "short", "flipped"])
 def test_a_damaged_blob_is_never_handed_out_and_can_be_made_again(blobs, harm):
     data = b"payload" * 100
@@ -84,6 +85,7 @@ def test_snapshots_come_back_and_are_replaced(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["snapshot.msgpack"]
 
 
+@pytest.mark.fault(20)
 def test_any_flipped_bit_or_cut_voids_a_snapshot(tmp_path):
     path = tmp_path / "snapshot.msgpack"
     write_snapshot(path, 3, b"body of the snapshot", sync=False)

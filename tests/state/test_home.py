@@ -41,6 +41,7 @@ def test_where_it_is(tmp_path, monkeypatch):
     assert Home(create=False).runs() == []
 
 
+@pytest.mark.fault(52)
 def test_unsafe_directories_are_refused_with_the_reason(tmp_path, monkeypatch):
     real = tmp_path / "real"
     real.mkdir(mode=0o700)
@@ -62,6 +63,7 @@ def test_unsafe_directories_are_refused_with_the_reason(tmp_path, monkeypatch):
         Home(real)
 
 
+@pytest.mark.fault(52)
 def test_a_directory_that_others_can_read_is_closed_to_them(tmp_path):
     path = tmp_path / "home"
     path.mkdir()
@@ -165,6 +167,7 @@ def test_socket_paths_are_short_private_and_of_the_run(tmp_path, runtime, monkey
     assert len(os.fsencode(deep.socket_path(one))) <= 103
 
 
+@pytest.mark.fault(52)
 def test_a_socket_directory_of_somebody_else_is_refused(home, runtime):
     (runtime / "flowforge").mkdir()
     (runtime / "flowforge").chmod(0o777)
@@ -172,6 +175,7 @@ def test_a_socket_directory_of_somebody_else_is_refused(home, runtime):
         home.socket_path(home.new_run_id())
 
 
+@pytest.mark.fault(25)
 def test_network_filesystems_are_recognised(home, monkeypatch):
     assert home.network_filesystem() is None
 

@@ -92,6 +92,7 @@ def test_opening_what_is_not_there_and_creating_what_is(path):
     assert peek(path.parent / "nothing.db") is None
 
 
+@pytest.mark.fault(24)
 def test_a_newer_format_is_refused(path):
     written(path)
     raw = sqlite3.connect(path)
@@ -169,6 +170,7 @@ def test_another_connection_reads_while_it_is_written_and_after(path):
         list(reader.rows())
 
 
+@pytest.mark.fault(22)
 def test_an_idle_reader_does_not_keep_the_log_from_starting_over(path):
     store = SqliteStore.create(path, "process")
     store._execute("PRAGMA wal_autocheckpoint = 50")
@@ -185,6 +187,7 @@ def test_an_idle_reader_does_not_keep_the_log_from_starting_over(path):
 # -- full and broken disks --------------------------------------------------------------------
 
 
+@pytest.mark.fault(18)
 def test_an_io_error_latches_the_store(path):
     store = SqliteStore.create(path, "process")
     store.append(b"a")
@@ -243,6 +246,7 @@ def test_an_exception_from_a_signal_leaves_a_usable_store(path):
     store.close()
 
 
+@pytest.mark.fault(18)
 def test_a_failed_background_sync_latches_the_store(path, monkeypatch):
     def fails(fd):
         raise OSError(5, "Input/output error")
@@ -281,6 +285,7 @@ def flipped(path, bit):
         file.write(bytes([byte ^ 1 << bit % 8]))
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("target", ["run.db", "run.db-wal"])
 def test_a_flipped_bit_is_never_silent(tmp_path, target):
     origin = tmp_path / "origin" / "run.db"
@@ -298,6 +303,7 @@ def test_a_flipped_bit_is_never_silent(tmp_path, target):
         shutil.rmtree(path.parent)
 
 
+@pytest.mark.fault(20)
 def test_a_damaged_row_alone_is_missing_and_named(path):
     written(path)
     at = path.read_bytes().index(ROWS[77])
@@ -321,6 +327,7 @@ def test_a_deleted_row_shows_as_a_gap(path):
     store.close()
 
 
+@pytest.mark.fault(21)
 def test_rows_lost_at_the_end_are_missed(path):
     written(path)
     raw = sqlite3.connect(path)
@@ -332,6 +339,7 @@ def test_rows_lost_at_the_end_are_missed(path):
     store.close()
 
 
+@pytest.mark.fault(21)
 def test_a_deleted_log_is_missed(path):
     written(path, close=False)
     path.with_name("run.db-wal").unlink()
@@ -341,6 +349,7 @@ def test_a_deleted_log_is_missed(path):
     store.close()
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("part", [0, 1, 50, 99, 100, 5000, 12288, 20_000, -1])
 def test_a_truncated_file_is_told_and_read_as_far_as_it_goes(path, part):
     written(path)
@@ -352,6 +361,7 @@ def test_a_truncated_file_is_told_and_read_as_far_as_it_goes(path, part):
     assert peek(path)["epoch"] == "2"
 
 
+@pytest.mark.fault(21)
 def test_a_truncated_log_is_read_as_far_as_it_goes(path):
     written(path, close=False)
     os.truncate(path.with_name("run.db-wal"), 32 + 100 * 4120 + 17)
@@ -397,6 +407,7 @@ while True:
 """
 
 
+@pytest.mark.fault(16)
 def test_no_acknowledged_row_is_lost_when_the_writer_is_killed(path):
     rng = random.Random(7)
     for epoch in range(1, 7):

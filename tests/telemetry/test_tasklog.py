@@ -128,6 +128,7 @@ def test_a_progress_bar_shows_its_last_state(log: LogWriter) -> None:
     assert other == "windows"
 
 
+@pytest.mark.fault(42)
 def test_a_giant_line_is_cut_however_it_comes(log: LogWriter) -> None:
     put(log, 1, "x" * 3_000_000 + "\n")
     for _ in range(500):
@@ -145,6 +146,7 @@ def test_a_flood_waits_for_the_disk_and_not_in_memory(log: LogWriter) -> None:
     assert len(texts(log, 1)) == 100_000
 
 
+@pytest.mark.fault(45)
 def test_secrets_do_not_reach_the_disk(log: LogWriter) -> None:
     secrets.remember("hunter22")
     put(log, 1, "hun")

@@ -79,6 +79,7 @@ def test_print_goes_to_the_attempt_and_to_the_console_outside(console: io.String
     assert {level for _, s, level, _ in run.written if s == "err"} == {logging.WARNING}
 
 
+@pytest.mark.fault(43)
 @on_terminal
 def test_two_threads_at_once_each_have_their_own(console: io.StringIO) -> None:
     run, gate = Recorder(), threading.Barrier(2)
@@ -155,6 +156,7 @@ def test_jobs_of_a_shared_pool_belong_to_who_submitted_them(console: io.StringIO
     assert (run.text(1), run.text(2), console.getvalue()) == ("one\n", "two\n", "nobody\n")
 
 
+@pytest.mark.fault(42)
 @on_terminal
 def test_a_giant_write_is_cut_and_marked(console: io.StringIO) -> None:
     run = Recorder()
@@ -164,6 +166,7 @@ def test_a_giant_write_is_cut_and_marked(console: io.StringIO) -> None:
     assert CUT in run.text(1)
 
 
+@pytest.mark.fault(45)
 @on_terminal
 def test_secrets_are_masked(console: io.StringIO) -> None:
     run = Recorder()
@@ -176,6 +179,7 @@ def test_secrets_are_masked(console: io.StringIO) -> None:
     assert run.text(1) == "print ***\nbytes ***\nWARNING:root:log ***\nown ***\n"
 
 
+@pytest.mark.fault(41)
 @on_terminal
 def test_bytes_with_split_characters(console: io.StringIO) -> None:
     run = Recorder()
@@ -252,6 +256,7 @@ def test_threads_of_one_attempt_lose_nothing(console: io.StringIO) -> None:
     assert [run.text(1).count(c) for c in "abc\n"] == [3_000, 3_000, 3_000, 900]
 
 
+@pytest.mark.fault(41)
 @on_terminal
 def test_odd_text_is_kept(console: io.StringIO) -> None:
     run = Recorder()
@@ -332,6 +337,7 @@ def test_a_forked_child_uses_the_real_streams() -> None:
 # -- logging ------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(44)
 def test_console_handlers_made_before_and_after() -> None:
     terminal, run = io.StringIO(), Recorder()
     with bare_root(), redirect_stderr(terminal):
@@ -368,6 +374,7 @@ def test_unconfigured_logging_warns_in_the_tasks_log(console: io.StringIO) -> No
     assert console.getvalue() == ""
 
 
+@pytest.mark.fault(44)
 @on_terminal
 def test_basic_config_inside_a_task_works(console: io.StringIO) -> None:
     run = Recorder()
@@ -377,6 +384,7 @@ def test_basic_config_inside_a_task_works(console: io.StringIO) -> None:
     assert run.written == [(1, "log", logging.DEBUG, "DEBUG now heard\n")]
 
 
+@pytest.mark.fault(44)
 @on_terminal
 def test_handlers_that_write_elsewhere_are_left_alone(console: io.StringIO) -> None:
     run, elsewhere = Recorder(), io.StringIO()

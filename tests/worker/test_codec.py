@@ -201,6 +201,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.fault(30)
 @settings(max_examples=150, deadline=None)
 @given(VALUES)
 def test_values_come_back_equal_and_of_the_same_type(value):
@@ -235,6 +236,7 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize("value", EXAMPLES, ids=lambda v: type(v).__name__)
 def test_examples_come_back_equal_and_of_the_same_type(value):
     assert same(decode(encode(value)), value)
@@ -308,6 +310,7 @@ def test_a_memoryview_keeps_format_shape_and_writability():
     assert (again.format, again.shape, again.readonly, again) == ("i", (2, 3), True, grid)
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize("array", [
     np.arange(6).reshape(2, 3), np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.array(3.5),
     np.zeros((0, 4)), np.array(["a", "béc"]), np.array([b"x"]), np.array([1 + 2j]),
@@ -331,6 +334,7 @@ def test_numpy_scalars_keep_their_type(scalar):
     assert same(decode(encode(scalar)), scalar)
 
 
+@pytest.mark.fault(31)
 def test_what_is_stored_does_not_change_with_the_value():
     value = {"rows": [Row(1, [1]), Plain([1])]}
     stored = to_stored(value)
@@ -381,6 +385,7 @@ def test_no_init_runs_when_a_dataclass_is_rebuilt():
 # -- refusals --------------------------------------------------------------------------
 
 
+@pytest.mark.fault(30)
 def test_the_path_to_the_culprit_is_named():
     client = Plain(1)
     client._lock = threading.Lock()
@@ -440,6 +445,7 @@ def test_short_plain_values_are_kept_as_they_are_and_long_ones_encoded():
 # -- damage and attack -----------------------------------------------------------------
 
 
+@pytest.mark.fault(53)
 @pytest.mark.parametrize("bomb", [
     b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\x91" * 100_000,
     (b"\xdd" + (1_000_000).to_bytes(4, "big")) * 200_000, b"", b"\xc1", b"\x01\x02",
@@ -454,6 +460,7 @@ def test_bombs_and_damage_are_one_clean_error(bomb):
         unpack_column(bomb)
 
 
+@pytest.mark.fault(53)
 def test_nested_extensions_without_end_are_refused():
     import msgpack
 
@@ -466,6 +473,7 @@ def test_nested_extensions_without_end_are_refused():
         decode(data)
 
 
+@pytest.mark.fault(53)
 def test_flipped_bits_never_raise_anything_but_codec_errors():
     whole = encode([Row(1, (2,)), dt.datetime(2026, 1, 2, tzinfo=dt.UTC), {1: {2}}, np.arange(3),
                     Colour.RED, OSError(2, "x"), Name("n"), Decimal("1.5")])
@@ -479,6 +487,7 @@ def test_flipped_bits_never_raise_anything_but_codec_errors():
                 continue
 
 
+@pytest.mark.fault(51)
 def test_nothing_is_unpickled_without_trust():
     shown = decode(encode([Plain(1), Row(1, (2,)), Colour.RED, 3]), trusted=False)
     assert shown[3] == 3
@@ -486,6 +495,7 @@ def test_nothing_is_unpickled_without_trust():
     assert "Row" in repr(shown[1]) and "'x': 1" in repr(shown[1])
 
 
+@pytest.mark.fault(51)
 def test_a_pickle_signed_with_another_key_is_not_opened(key_file, monkeypatch):
     data = encode(Plain(1))
     monkeypatch.setenv("FLOWFORGE_KEY_FILE", str(key_file) + ".other")
@@ -495,6 +505,7 @@ def test_a_pickle_signed_with_another_key_is_not_opened(key_file, monkeypatch):
     assert decode(data) == Plain(1)
 
 
+@pytest.mark.fault(51)
 def test_a_changed_pickle_is_not_opened(monkeypatch):
     monkeypatch.setattr(codec_pickle._Unpickler, "load", lambda self: pytest.fail("unpickled"))
     forged = bytes(signing.SIZE) + pickle.dumps(Plain(1))
@@ -502,6 +513,7 @@ def test_a_changed_pickle_is_not_opened(monkeypatch):
         codec_pickle.loads(forged)
 
 
+@pytest.mark.fault(51)
 @pytest.mark.parametrize(
     "ref", ["os:system", "collections:OrderedDict", "builtins:object", "..:x", "a:b"]
 )
@@ -572,6 +584,7 @@ def test_the_key_is_made_once_for_its_owner_alone(key_file):
     assert [p.name for p in key_file.parent.iterdir()] == ["key"]
 
 
+@pytest.mark.fault(52)
 def test_a_key_open_to_others_is_refused(key_file):
     key_file.write_bytes(bytes(32))
     key_file.chmod(0o644)

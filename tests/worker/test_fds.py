@@ -51,6 +51,7 @@ def test_whatever_writes_is_delivered_by_the_time_settle_returns() -> None:
     assert got == {"first": "raw\n", "out": "raw\nchild\npython\n", "err": "problem\n"}
 
 
+@pytest.mark.fault(43)
 def test_c_code_is_delivered_line_by_line() -> None:
     got = run("""
         libc = ctypes.CDLL(None)
@@ -86,6 +87,7 @@ def test_an_unfinished_line_is_delivered_without_settle() -> None:
     assert got == {"out": "Password: "}
 
 
+@pytest.mark.fault(42)
 def test_a_hundred_megabytes_on_one_line_in_bounded_memory() -> None:
     got = run("""
         import resource
@@ -103,6 +105,7 @@ def test_a_hundred_megabytes_on_one_line_in_bounded_memory() -> None:
     assert isinstance(got["grown"], int) and got["grown"] < 20_000_000
 
 
+@pytest.mark.fault(42)
 def test_a_burst_of_lines_is_complete_and_in_order() -> None:
     got = run("""
         for i in range(100_000):
@@ -113,6 +116,7 @@ def test_a_burst_of_lines_is_complete_and_in_order() -> None:
     assert got == {"right": True}
 
 
+@pytest.mark.fault(41)
 def test_odd_bytes_and_split_characters() -> None:
     got = run("""
         for byte in "€é".encode() + b"\\xff\\0\\n":
@@ -123,6 +127,7 @@ def test_odd_bytes_and_split_characters() -> None:
     assert got == {"out": "€é\\xff\0\n"}
 
 
+@pytest.mark.fault(45)
 def test_secrets_are_masked_even_across_reads() -> None:
     got = run("""
         secrets.remember("hunter22")

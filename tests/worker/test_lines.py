@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from engine.worker.lines import CUT, LINE_LIMIT, cut, decode, unfinished
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize("at", range(9))
 def test_a_character_split_between_reads_comes_out_whole(at: int) -> None:
     data = "aé€😀".encode()
@@ -16,6 +17,7 @@ def test_a_character_split_between_reads_comes_out_whole(at: int) -> None:
     assert first + second == "aé€😀"[: len(first + second)]
 
 
+@pytest.mark.fault(41)
 def test_what_is_not_utf8_and_nuls_are_kept_legible() -> None:
     assert decode(b"a\xff\x00\xc3(b") == ("a\\xff\x00\\xc3(b", b"")
 
@@ -35,6 +37,7 @@ def test_short_lines_pass_untouched() -> None:
     assert cut(text) == (text, 0)
 
 
+@pytest.mark.fault(42)
 def test_a_giant_line_is_cut_and_marked_and_its_neighbours_stand() -> None:
     text, used = cut("first\n" + "x" * 1_000_000 + "\nlast")
     assert text == "first\n" + "x" * LINE_LIMIT + CUT + "\nlast"

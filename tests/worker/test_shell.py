@@ -119,6 +119,7 @@ def test_lines_arrive_while_it_runs(tmp_path: Path) -> None:
     assert seen == ["first\n", "no newline\n"]
 
 
+@pytest.mark.fault(41)
 def test_split_characters_and_invalid_bytes() -> None:
     code = (
         "import sys; out = sys.stdout.buffer\n"
@@ -127,6 +128,7 @@ def test_split_characters_and_invalid_bytes() -> None:
     assert run([sys.executable, "-c", code]).stdout == "é→\ufffd\0!"
 
 
+@pytest.mark.fault(42)
 def test_a_flood_is_kept_only_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shells, "KEPT", 100_000)
     result = run("yes | head -c 1000000; printf end")
