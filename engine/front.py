@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from engine.telemetry.shown import plan_lines as plan_lines
     from engine.telemetry.tasklog import LogLine as LogLine
     from engine.telemetry.tasklog import LogReader as LogReader
+    from engine.worker.capture import redirect_fds as redirect_fds
 
 _MODULES = {
     "engine.core.dag": ("Graph",),
@@ -106,6 +107,7 @@ _MODULES = {
     "engine.telemetry.series": ("Durations", "Series"),
     "engine.telemetry.shown": ("failures_of", "plan_lines"),
     "engine.telemetry.tasklog": ("LogLine", "LogReader"),
+    "engine.worker.capture": ("redirect_fds",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

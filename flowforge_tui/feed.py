@@ -113,6 +113,11 @@ class LiveFeed(Feed):
         """The session is over."""
         self.run = run
 
+    def stray(self, stream: str, text: str) -> None:
+        """What this process wrote to its descriptors outside of any attempt."""
+        if self._live is not None:
+            self._live.write_stray(stream, text)
+
     # -- as in `Feed`, from the screen's ----------------------------------------------------------
 
     def poll(self) -> bool:

@@ -389,6 +389,27 @@ class RunView:
         view._seed_attempts()
         return view
 
+    def reshape(self, shape: Shape) -> None:
+        """What is said of the nodes changed; ids and states stand."""
+        self.shape = shape
+        for tid, node in enumerate(self.node):
+            if node >= 0:
+                self.section[tid] = shape.section_of[node]
+        self.counts = [[0] * STATES for _ in shape.sections]
+        self.hot = {state: [{} for _ in shape.sections] for state in HOT}
+        self._recount()
+        self.version += 1
+
+    def interrupt(self) -> None:
+        """Its owner is gone: what it left running was cut short, and waits for a resume."""
+        self.run_state, self.run_why = RunState.INTERRUPTED, "its owner is gone"
+        self.ended = self.ended or self.latest
+        for state in (_RUNNING, TaskState.CANCELLING):
+            for tid in self.ids_of(state):
+                self._set(tid, _PENDING)
+                self.why[tid] = (-1, "was interrupted")
+        self.version += 1
+
     def _recount(self) -> None:
         """Derive the counters from the states."""
         self.totals = [0] * STATES

@@ -361,7 +361,7 @@ class Launch:
                     [n.name for n in self.graph.nodes], self._resumed_line(),
                     str(self.settings.home) if self.opened.run_dir is not None else None,
                     self.outline, self.opened.history.record, self._logs(), self.commands,
-                    self.scope.progress_of)
+                    self.scope.progress_of, self.scope.write_stray)
         self.reporter.begin(live)
         for note in self.opened.notes:
             self.reporter.say(note)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from engine.runtime.run import Run
 
 
+def _drop(stream: str, text: str) -> None:
+    """Where no log is kept."""
+
+
 @dataclass(slots=True)
 class Live:
     """A run that has begun, as a reporter may read it (never write)."""
@@ -46,6 +50,9 @@ class Live:
     """What a person may ask of the run."""
     progress: Mapping[int, tuple[float, float | None]] = field(default_factory=dict)
     """Task run → (done, total) as its own code told it, in its own units; total None: unknown."""
+    write_stray: Callable[[str, str], None] = _drop
+    """Takes a stream ("out", "err") and text of this process that belongs to no attempt, for
+    a reporter that captures all output: it goes to the run's log, under no task."""
 
 
 class Reporter(Protocol):

@@ -9,6 +9,7 @@ from engine.core.events import Attempt
 from engine.runtime.names import Names
 from engine.worker.clock import now
 from engine.worker.context import RunScope
+from engine.worker.router import LEVEL
 
 if TYPE_CHECKING:
     from engine.telemetry.tasklog import LogWriter
@@ -37,6 +38,11 @@ class EngineScope(RunScope):
             self._writer.append(
                 attempt.tid, attempt.generation, attempt.number, stream, level, now(), text
             )
+
+    def write_stray(self, stream: str, text: str) -> None:
+        """Keep what this process wrote, and no attempt that is known: C code, children."""
+        if self._writer is not None:
+            self._writer.append(-1, 0, 0, stream, LEVEL[stream], now(), text)
 
     def progress(self, attempt: Attempt, done: float, total: float | None) -> None:
         self.progress_of[attempt.tid] = (done, total)

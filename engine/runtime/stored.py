@@ -219,8 +219,11 @@ class StoredRun:
 
     # -- commands ------------------------------------------------------------------------------
 
-    def ask(self, command: str, tasks: Sequence[str]) -> str:
-        """Have the live owner do something; returns its answer. Raises RunError if it refuses."""
+    def ask(self, command: str, tasks: Sequence[str], **more: Any) -> str:
+        """Have the live owner do something; returns its answer. Raises RunError if it refuses.
+
+        `more`: what else the command takes, as plain data.
+        """
         from engine.state.home import Home
 
         if self.owner is None:
@@ -229,7 +232,7 @@ class StoredRun:
                 f"to {command}"
             )
         socket = Home(self.home, create=False).socket_path(self.run_id)
-        answer = ask(socket, {"command": command, "tasks": list(tasks)})
+        answer = ask(socket, {"command": command, "tasks": list(tasks), **more})
         if not answer.get("ok"):
             raise RunError(str(answer.get("message", "refused without a reason")))
         return str(answer.get("message", ""))

@@ -1,0 +1,110 @@
+"""A run that another process owns, or one long ended: its journal, read as it grows.
+
+Rule 1: reading never disturbs the owner; a poll takes at most some 25 ms of a large journal,
+        and what is left comes with the next.
+Rule 2: whether it is live is asked of its lock, once a second, never of its last words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine import RunState
+from engine.front import Damaged, Figures, Follower, GraphChanged, OutlineChanged, SessionBegan
+from flowforge_tui.feed import Feed
+from flowforge_tui.model import RunView
+from flowforge_tui.shape import Shape
+
+if TYPE_CHECKING:
+    from engine.front import Change, Step, StoredRun
+
+#: Seconds between two looks at the owner's lock.
+_LOOK = 1.0
+
+#: States that nobody leaves a run in: without an owner, it was interrupted.
+_CLAIMS = (RunState.PENDING, RunState.RUNNING, RunState.CANCELLING)
+
+
+class StoredFeed(Feed):
+    """Follows the run that `stored` was opened from."""
+
+    def __init__(self, stored: StoredRun) -> None:
+        super().__init__()
+        self.stored = stored
+        self.run_id = stored.run_id
+        self.workflow = str(stored.about.get("workflow", ""))
+        self.home, self.logs = str(stored.home), stored.logs
+        self.behind = True
+        """True until the journal was read to its end once."""
+        self._follower = Follower(stored.run_dir)
+        self._looked = 0.0
+        self._owned = stored.owner is not None
+
+    @property
+    def live(self) -> bool:
+        """As in `Feed`."""
+        return self._owned
+
+    def poll(self) -> bool:
+        """As in `Feed`. Raises StorageError if nothing of the run can be read."""
+        moved = self._look()
+        steps = self._follower.poll()
+        for step in steps:
+            self._take(step)
+        if not steps and self.behind:
+            self.behind, moved = False, True
+        if moved:
+            self._judge()
+        return moved or bool(steps)
+
+    def _look(self) -> bool:
+        """See once in a while whether it is still owned; True if that changed."""
+        at = time.monotonic()
+        if at - self._looked < _LOOK:
+            return False
+        self._looked = at
+        before, self._owned = self._owned, self.stored.owner is not None
+        return before != self._owned
+
+    def _judge(self) -> None:
+        """A run that claims to go on, and has no owner, was interrupted."""
+        if not self._owned and self.view.run_state in _CLAIMS and not self.behind:
+            self.view.interrupt()
+
+    def _take(self, step: Step) -> None:
+        changes: list[Change] = []
+        for told in step.changes:
+            if isinstance(told, GraphChanged):
+                changes.clear()
+                self.view = RunView(Shape(told.outline))
+            elif isinstance(told, OutlineChanged):
+                self.view.reshape(Shape(told.outline))
+            elif isinstance(told, SessionBegan):
+                self.workflow = str(told.about.get("workflow", self.workflow))
+            elif isinstance(told, Damaged):
+                self.notes.append((step.at, f"damage: {told.text}"))
+            elif not isinstance(told, Figures):
+                changes.append(told)
+        self.view.apply(changes)
+
+    def now(self) -> float:
+        """As in `Feed`: of a run that nobody runs, the moment of its last change."""
+        return time.time() if self._owned else self.view.ended or self.view.latest
+
+    def ask(self, command: str, tasks: Sequence[str] = (), **more: Any) -> str:
+        """As in `Feed`."""
+        return self.stored.ask(command, tasks, **more)
+
+    def waits_for(self, tid: int) -> str:
+        """As in `Feed`."""
+        from engine.errors import RunError
+
+        if not self._owned:
+            return ""
+        try:
+            return self.stored.ask("waits", (self.view.name_of(tid),))
+        except RunError:  # it has just ended
+            return ""
+

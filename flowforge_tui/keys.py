@@ -1,0 +1,121 @@
+"""Every key of the screen, told once: the bindings, the help, the palette and the key bar are
+all made from this table.
+
+Rule 1: a key has an id, by which a person may give it other keys (`keys.toml`, see `keymap`).
+Rule 2: none needs ctrl; upper case reaches further than lower case.
+Rule 3: keys of a view (the log's `w`) are the view's own, and act where it has the focus.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from textual.binding import Binding
+
+
+class Key(NamedTuple):
+    """One thing that a key does."""
+
+    id: str
+    keys: str
+    """Textual's names, with commas between alternatives."""
+    action: str
+    shown: str
+    """As help shows the keys."""
+    text: str
+    """What it does."""
+    group: str
+    bar: str = ""
+    """Its word in the key bar; empty: not there."""
+
+
+RUN_KEYS: tuple[Key, ...] = (
+    Key("open", "enter", "open", "Enter", "open the task under the cursor", "inspect", "open"),
+    Key("retry", "r", "retry", "r", "retry what failed, with edited code", "act", "retry"),
+    Key("rerun", "R", "rerun", "R", "rerun with everything downstream", "act", "rerun"),
+    Key("cancel", "x", "cancel", "x", "cancel the marked tasks, or the run", "act"),
+    Key("pause", "p", "pause", "p", "pause dispatching, and go on", "act"),
+    Key("fewer", "left_parenthesis", "workers(-1)", "(", "a worker fewer", "act"),
+    Key("more", "right_parenthesis", "workers(1)", ")", "a worker more", "act"),
+    Key("undo", "u", "undo", "u", "undo the last command", "act"),
+    Key("next_failure", "n", "next_failure", "n", "next failure", "find", "next✗"),
+    Key("previous_failure", "N", "previous_failure", "N", "previous failure", "find"),
+    Key("filter", "slash", "filter", "/", "filter: state:failed dur>10 name", "find", "filter"),
+    Key("failed_only", "f", "failed_only", "f", "failures only, and all again", "find", "failed"),
+    Key("sort", "s", "sort", "s", "sort: order, attention, duration, name", "find"),
+    Key("all_items", "o", "show_all", "o", "show or fold what went well", "find"),
+    Key("follow", "F", "follow", "F", "follow what runs", "find"),
+    Key("mark", "space", "mark", "space", "mark, or take the mark off", "select"),
+    Key("range", "V", "mark_range", "V", "mark from the last mark to here", "select"),
+    Key("same_error", "E", "mark_same_error", "E", "mark all with the same error", "select"),
+    Key("mark_all", "A", "mark_all", "A", "mark all that the filter shows", "select"),
+    Key("clear", "escape", "clear", "Esc", "clear marks, filter, close", "select"),
+    Key("log", "l", "tab('log')", "l", "the task's log", "inspect", "log"),
+    Key("dependencies", "d", "tab('dependencies')", "d", "what it waits for, what waits for it",
+        "inspect"),
+    Key("timeline", "g", "timeline", "g", "the timeline, with more room and back", "inspect"),
+    Key("graph", "G", "graph", "G", "the graph around the task", "inspect"),
+    Key("data", "i", "tab('data')", "i", "inputs and outputs", "inspect"),
+    Key("tab_error", "1", "tab('error')", "1", "the error", "inspect"),
+    Key("tab_log", "2", "tab('log')", "2", "the log", "inspect"),
+    Key("tab_data", "3", "tab('data')", "3", "inputs and outputs", "inspect"),
+    Key("tab_dependencies", "4", "tab('dependencies')", "4", "dependencies", "inspect"),
+    Key("tab_attempts", "5", "tab('attempts')", "5", "attempts", "inspect"),
+    Key("tab_code", "6", "tab('code')", "6", "the code", "inspect"),
+    Key("edit", "e", "edit", "e", "open $EDITOR at the line", "out", "edit"),
+    Key("pager", "L", "pager", "L", "open $PAGER on the whole log", "out"),
+    Key("yank", "y", "yank", "y", "copy: id, traceback, log, command", "out"),
+    Key("save", "S", "save", "S", "save the log to a file", "out"),
+    Key("zoom", "z", "zoom", "z", "one pane alone, without borders", "view"),
+    Key("layout", "backslash", "layout", "\\", "another layout", "view"),
+    Key("next_pane", "tab", "next_pane", "Tab", "to the next pane", "view"),
+    Key("mouse", "M", "mouse", "M", "leave the mouse to the terminal, and back", "view"),
+    Key("palette", "colon,ctrl+p", "command_palette", ":", "all commands", "view", "cmd"),
+    Key("help", "question_mark,f1", "help", "?", "this help", "view", "keys"),
+    Key("travel", "t", "travel", "t", "travel through the run's time", "run"),
+    Key("detach", "D", "detach", "D", "leave the run going, and the screen", "run"),
+    Key("quit", "q", "quit_run", "q", "quit", "run", "quit"),
+)
+
+MOVE_KEYS: tuple[Key, ...] = (
+    Key("down", "j,down", "down", "j ↓", "a line down", "move"),
+    Key("up", "k,up", "up", "k ↑", "a line up", "move"),
+    Key("page_down", "pagedown", "page_down", "PgDn", "a page down", "move"),
+    Key("page_up", "pageup", "page_up", "PgUp", "a page up", "move"),
+    Key("top", "home", "top", "Home", "to the first line", "move"),
+    Key("bottom", "end", "bottom", "End", "to the last line; follow, in the log", "move"),
+)
+
+GROUPS = ("move", "find", "select", "act", "inspect", "out", "view", "run")
+
+
+def bindings(keys: tuple[Key, ...]) -> list[Binding]:
+    """The table as Textual's bindings."""
+    return [Binding(key.keys, key.action, key.text, id=key.id, show=bool(key.bar))
+            for key in keys]
+
+
+def keymap_file() -> Path:
+    """Where a person's own keys are."""
+    import click
+
+    return Path(click.get_app_dir("flowforge", force_posix=False)) / "keys.toml"
+
+
+def read_keymap(file: Path) -> tuple[Mapping[str, str], str]:
+    """(id → keys, what is wrong with the file): `retry = "ctrl+r,r"`, a line each."""
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}, ""
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return {}, f"{file} is left out: {error}"
+    known = {key.id for key in (*RUN_KEYS, *MOVE_KEYS)}
+    good = {name: keys for name, keys in data.items() if name in known and isinstance(keys, str)}
+    wrong = [name for name in data if name not in good]
+    if wrong:
+        return good, f"{file}: unknown or no text: {', '.join(wrong)}; the help (?) has the ids"
+    return good, ""
