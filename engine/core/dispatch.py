@@ -48,6 +48,10 @@ from engine.core.states import (
 #: A worker that dies twice in a row over one task run takes the blame to the task.
 CRASHES_ALLOWED = 1
 
+#: What is told of an attempt that was cut short and must not be repeated.
+NOT_AGAIN = ('on_interrupt="fail" forbids to run it again unasked; look at what it has done, then '
+             "`flowforge retry` it")
+
 INFINITE = float("inf")
 
 
@@ -236,9 +240,13 @@ class Dispatch(Spread):
         delay: float | None
         if a.reason == FailureReason.CRASHED:
             self.crashes[tid] = self.crashes.get(tid, 0) + 1
-            # What a dead worker had done by then is unknown: at most once means not again.
             again = self.crashes[tid] <= CRASHES_ALLOWED and options.on_interrupt != "fail"
             delay = 0.0 if again else None
+            if options.on_interrupt == "fail":
+                # What a dead worker had done by then is unknown: at most once means not again,
+                # on a resume neither.
+                a.reason = FailureReason.INTERRUPTED
+                a.error = a.error._replace(message=f"{a.error.message}; {NOT_AGAIN}")
         else:
             self.crashes.pop(tid, None)
             self.failures[tid] = self.failures.get(tid, 0) + 1
@@ -270,9 +278,7 @@ class Dispatch(Spread):
                         self.generation.get(tid, 1), None)
             a.start = a.end = now
             a.fail(
-                ErrorInfo("Interrupted", "the engine died while it was running, and "
-                          'on_interrupt="fail" forbids to run it again unasked; look at what it '
-                          "has done, then `flowforge retry` it"),
+                ErrorInfo("Interrupted", f"the engine died while it was running; {NOT_AGAIN}"),
                 FailureReason.INTERRUPTED, retryable=False,
             )
             self.changes.append(Failed(a, FAILED, 0.0))

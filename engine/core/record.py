@@ -289,7 +289,7 @@ class RunRecord:
                 and not (unasked and self.was_interrupted(t))]
 
     def was_interrupted(self, tid: int) -> bool:
-        """True if it failed since the engine died while it ran, and it must not be repeated."""
+        """True if it failed since its engine or worker died, and it must not be repeated."""
         return (self.state[tid] == FAILED
                 and self.errors.get(tid, ("",))[0] == FailureReason.INTERRUPTED)
 

@@ -122,6 +122,7 @@ def test_a_dead_worker_ends_an_at_most_once_task():
     d = Driver(one(on_interrupt="fail", retries=3)).start()
     d.end(d.take()[0], "fail", FailureReason.CRASHED)
     assert d.state("a").name == "FAILED" and d.m.over
+    assert d.record().to_retry(unasked=True) == [] and d.record().to_retry() == [0]
 
 
 def shared():

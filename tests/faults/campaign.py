@@ -1,8 +1,9 @@
-"""A seeded crash campaign: SIGKILL the engine at random moments, resume, and compare.
+"""A seeded crash campaign: SIGKILL the engine and its processes, resume, and compare.
 
-`python -m tests.faults.campaign --kills N --seed S [--mode thread|process|mixed]`. When a run
-has come to its end before N kills are done, another one follows; each such round has a seed of
-its own, made from S and its number, so that `--round R` replays it alone.
+`python -m tests.faults.campaign --kills N --seed S [--mode thread|process|mixed|all]`. The engine
+dies at random moments and at named ones (`crash_points`); its workers and its guardian die under
+it. When a run has come to its end before N kills of the engine are done, another one follows; each
+such round has a seed of its own, made from S and its number, so that `--round R` replays it alone.
 """
 
 from __future__ import annotations
@@ -17,19 +18,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from engine.core.states import SUCCESS, RunState
 from engine.errors import FlowForgeError
 from engine.executors.guardian import RUN_MARK, carriers
 from engine.runtime.stored import open_stored
+from tests.faults.crash_points import POINTS
+from tests.faults.crash_points import VARIABLE as CRASH
 from tests.faults.names import PAYMENTS, above, total_of
 from tests.faults.oracle import VARIABLE, Oracle
 
 ROOT = Path(__file__).parents[2]
 FLOW = Path(__file__).with_name("kill_flow.py")
+MODES = ["thread", "process", "mixed"]
 #: Seconds that a session may take which nobody kills.
 PATIENCE = 120.0
 #: Seconds after which nothing of a killed run may be alive (CONTRACT.md §5).
@@ -37,6 +44,12 @@ GONE_WITHIN = 2.0
 AT_MOST_ONCE = ("pay[",)
 #: Tasks whose results are in memory only: a resume that needs them runs them again.
 NOT_KEPT = ("options", "rows")
+#: How often the engine comes by a point, at most, before it dies there.
+PASSINGS = {"taken": 40, "packed": 60, "in-transaction": 60, "committed": 60, "handed-out": 40,
+            "expanded": 7, "blob-half": 4, "blob-drafted": 4, "blob-renamed": 4,
+            "snapshot-half": 4, "snapshot-drafted": 2, "snapshot-renamed": 2}
+#: Sessions in a row that may end FAILED, since a worker was killed twice over one task.
+MOST_FAILED = 20
 #: Findings that a report lists.
 SHOWN = 10
 
@@ -48,6 +61,12 @@ class Report:
     mode: str
     seed: int
     kills: int = 0
+    """Of the engine."""
+    points: Counter[str] = field(default_factory=Counter)
+    """Those of them that came at a named moment."""
+    workers: int = 0
+    guardians: int = 0
+    """Kills of these."""
     rounds: int = 0
     sessions: int = 0
     executed: int = 0
@@ -65,8 +84,9 @@ class Report:
     def text(self) -> str:
         verdict = "FAILED" if self.findings else "good"
         lines = [
-            f"seed {self.seed}, mode {self.mode}: {self.kills} kills in {self.rounds} runs, "
-            f"{self.sessions} sessions",
+            f"seed {self.seed}, mode {self.mode}: {self.kills} kills of the engine, "
+            f"{self.points.total()} of them at {len(self.points)} named points, {self.workers} of "
+            f"workers, {self.guardians} of guardians; {self.rounds} runs, {self.sessions} sessions",
             f"{self.executed} task starts, {self.repeated} of them again after a kill or failure; "
             f"{self.recorded} recorded successes checked, {self.interrupted} at-most-once tasks "
             f"interrupted; the last process was gone {self.slowest_end:.2f} s after its kill",
@@ -93,51 +113,109 @@ class Round:
         self.checks: list[tuple[set[str], int]] = []
         self.over = False
         """A kill came when the run had been recorded as SUCCESS."""
+        self.failed = 0
+        self.unguarded = False
+        """The guardian was killed: what the engine leaves is ended by the next resume."""
 
     def go(self, expected: object) -> None:
         """Kill and resume to the end, and judge."""
         ended = False
         while self.kills > 0 and not ended:
-            ended = self._session(self._moment())
-        if not ended:
-            self._session(None)
-        elif self.over:  # killed on its way out: its result is read by resuming what is done
-            self._session(None, self._run_id())
+            ended = self._session(*self._fate())
+        while not ended:
+            ended = self._session(None)
+        if self.over:  # killed on its way out: its result is read by resuming what is done
+            self._session(None, "", False, self._run_id())
         self._judge(expected)
+
+    def _fate(self) -> tuple[float, str, bool]:
+        """Of a session: seconds until its kill, or the point of it; whether others die too."""
+        others = self.random.random() < 0.4
+        if self.random.random() < 0.4:
+            point = self.random.choice(list(POINTS))
+            count = self.random.randint(1, PASSINGS.get(point, 1))
+            return PATIENCE, f"{point}:{count}", others
+        return self._moment(), "", others
 
     def _moment(self) -> float:
         """Seconds from a session's start to its kill: mostly while it works."""
         return self.random.choice([0.05, 0.25, 0.3]) + self.random.expovariate(1 / 0.3)
 
-    def _session(self, kill_after: float | None, *run: str) -> bool:
+    def _session(
+        self, kill_after: float | None, point: str = "", others: bool = False, *run: str
+    ) -> bool:
         """Start or resume; True if the run came to its end."""
         self.report.sessions += 1
+        self.unguarded = False
         output = self.folder / "output.txt"
         with output.open("w") as out:
             process = subprocess.Popen(
                 [sys.executable, str(FLOW), self.report.mode, str(self.home), self.durability,
                  *run],
-                env={**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: str(self.oracle.path)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: str(self.oracle.path),
+                     CRASH: point},
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=self.folder,
             )
-            try:
-                process.wait(PATIENCE if kill_after is None else kill_after)
-            except subprocess.TimeoutExpired:
-                if kill_after is None:
+            if not self._watch(process, kill_after or PATIENCE, others):
+                if kill_after in (None, PATIENCE):
                     process.send_signal(signal.SIGABRT)
                     process.wait()
                     self._find(f"a session hangs: {output.read_text()[-2000:]}")
                     return True
-                self._kill(process)
-                return self.over
-        if process.returncode:
-            self._find(f"a session ended with {process.returncode}: {output.read_text()[-2000:]}")
-        return True
-
-    def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        process.send_signal(signal.SIGKILL)
+                process.send_signal(signal.SIGKILL)
         killed = time.monotonic()
-        process.wait()
+        if process.wait() == -signal.SIGKILL:
+            if point and process.returncode == -signal.SIGKILL:
+                self.report.points[point.partition(":")[0]] += 1
+            self._killed(killed)
+            return self.over
+        text = output.read_text()
+        if process.returncode:
+            self._find(f"a session ended with {process.returncode}: {text[-2000:]}")
+            return True
+        return self._has_ended(text)
+
+    def _has_ended(self, text: str) -> bool:
+        """False for a run that a worker's second death in a row has failed: it is carried on."""
+        if json.loads(text.splitlines()[-1])["state"] != "FAILED" or not self.report.workers:
+            return True
+        self.failed += 1
+        if self.failed > MOST_FAILED:
+            self._find(f"a run fails again and again: {text[-2000:]}")
+        return self.failed > MOST_FAILED
+
+    def _watch(self, process: subprocess.Popen[bytes], seconds: float, others: bool) -> bool:
+        """Wait for its end, killing what belongs to it now and then; False: it goes on."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            pause = self.random.expovariate(1 / 0.25) if others else left
+            try:
+                process.wait(min(pause, left))
+                return True
+            except subprocess.TimeoutExpired:
+                if others and left > pause:
+                    self._strike(process.pid)
+        return False
+
+    def _strike(self, engine: int) -> None:
+        """Kill one of the engine's own processes."""
+        found: list[tuple[psutil.Process, bool]] = []
+        try:
+            for child in psutil.Process(engine).children():
+                program = " ".join(child.cmdline())
+                if "guardian.py" in program or "process_worker" in program:
+                    found.append((child, "guardian.py" in program))
+            if not found:
+                return
+            victim, guarding = self.random.choice(found)
+            victim.kill()
+        except psutil.Error:
+            return  # it was gone before
+        self.report.guardians += guarding
+        self.report.workers += not guarding
+        self.unguarded = self.unguarded or guarding
+
+    def _killed(self, at: float) -> None:
         self.kills -= 1
         self.report.kills += 1
         done = self._recorded()
@@ -147,8 +225,9 @@ class Round:
             if done.get(name, 0) < generation:
                 self._find(f"{name}, recorded before, is lost after kill {self.report.kills}")
         self.done = done
-        if self.random.random() < 0.7:  # else resume at once, while the guardian is at work
-            self._wait_until_gone(killed)
+        # Else resume at once, while the guardian is at work; or there is none.
+        if self.random.random() < 0.7 and not self.unguarded:
+            self._wait_until_gone(at)
 
     def _wait_until_gone(self, killed: float) -> None:
         run_id = self._run_id()
@@ -259,16 +338,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
-    parser.add_argument("--mode", choices=["thread", "process", "mixed"], default="thread")
+    parser.add_argument("--mode", choices=[*MODES, "all"], default="all")
     parser.add_argument("--round", type=int)
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="flowforge-campaign-"))
-    report = run_campaign(given.mode, given.kills, given.seed, folder, given.round)
-    print(report.text())
-    if report.findings:
-        print(f"what was found is kept in {folder}")
-        return 1
-    shutil.rmtree(folder)
+    modes = MODES if given.mode == "all" else [given.mode]
+    for mode in modes:
+        folder = Path(tempfile.mkdtemp(prefix="flowforge-campaign-"))
+        report = run_campaign(mode, -(-given.kills // len(modes)), given.seed, folder, given.round)
+        print(report.text(), flush=True)
+        if report.findings:
+            print(f"what was found is kept in {folder}")
+            return 1
+        shutil.rmtree(folder)
     return 0
 
 

@@ -14,6 +14,7 @@ import time
 
 from engine import Missing, current, shell, task, workflow
 from engine.runtime.request import Request, requested
+from tests.faults import crash_points
 from tests.faults.names import PAYMENTS, ROWS, WIDTH
 from tests.faults.oracle import VARIABLE, witnessed
 
@@ -140,9 +141,11 @@ def campaign(width: int):
 
 
 if __name__ == "__main__":
+    crash_points.arm()
     with requested(Request(command="resume", run_id=RUN[0]) if RUN else Request()):
         run = campaign.options(
             executor="thread" if MODE == "mixed" else MODE, workers=3, home=HOME,
             durability=DURABILITY, grace=1.0, output="silent",
         ).run(width=WIDTH)
-    print(json.dumps({"state": str(run.state), "result": run.result}))
+    result = run.result if run.state == "SUCCESS" else None
+    print(json.dumps({"state": str(run.state), "result": result}))
