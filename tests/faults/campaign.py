@@ -124,6 +124,15 @@ class Round:
             ended = self._session(*self._fate())
         while not ended:
             ended = self._session(None)
+        self.end(expected)
+
+    def resume_at(self, point: str) -> bool:
+        """A session that dies at its first passing of a point; True if the run is at its end."""
+        run = [self._run_id()] if self.over else []
+        return self._session(None, point, False, *run)
+
+    def end(self, expected: object) -> None:
+        """Judge, with the result of a run that was killed on its way out."""
         if self.over:  # killed on its way out: its result is read by resuming what is done
             self._session(None, "", False, self._run_id())
         self._judge(expected)
@@ -312,6 +321,20 @@ def undisturbed(mode: str, folder: Path) -> object:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def at_every_point(mode: str, seed: int, folder: Path) -> Report:
+    """One run, killed at each of the named moments, one after the other."""
+    report = Report(mode, seed)
+    for name in ("reference", "run"):
+        (folder / name).mkdir(parents=True)
+    one = Round(report, 1, len(POINTS), folder / "run")
+    for point in POINTS:
+        one.resume_at(point)
+    while not one.over and not report.findings:
+        one.over = one.resume_at("")
+    one.end(undisturbed(mode, folder / "reference"))
+    return report
 
 
 def run_campaign(mode: str, kills: int, seed: int, folder: Path, only: int | None = None) -> Report:

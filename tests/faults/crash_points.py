@@ -19,14 +19,14 @@ VARIABLE = "FLOWFORGE_TEST_CRASH"
 #: Seconds between snapshots while points are armed, for the run is a matter of seconds.
 SNAPSHOT_EVERY = 0.05
 
-#: Name → when that is.
+#: Name → when that is; in an order in which one run can be killed at each.
 POINTS: dict[str, str] = {
     "run-locked": "a new or old run's lock is held, nothing of it is read yet",
     "run-created": "run.db is there, and empty; `last` does not name the run yet",
     "epoch-claimed": "a takeover has counted up the epoch",
-    "journal-opened": "the journal is open, the history is not read",
     "session-in-transaction": "the session's row is written, its meta words are not",
     "session-recorded": "that the run goes on is recorded; nothing was restored from the plan",
+    "journal-opened": "an old run's journal is open, the history is not read",
     "strays-swept": "what an old owner left is ended, the guardian is up, nothing has started",
     "taken": "attempts are dispatched, the change that says so is not recorded",
     "packed": "changes are packed, and not written",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import run_campaign
+from tests.faults.campaign import at_every_point, run_campaign
+from tests.faults.crash_points import POINTS
 from tests.faults.oracle import Oracle
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -19,6 +20,13 @@ def test_killed_and_resumed_until_done(tmp_path: Path, mode: str, seed: int):
     report = run_campaign(mode, 5, seed, tmp_path)
     assert report.kills == 5
     assert not report.findings, report.text()
+
+
+@pytest.mark.fault(16)
+def test_killed_at_every_named_moment(tmp_path: Path):
+    report = at_every_point("mixed", 1, tmp_path)
+    assert not report.findings, report.text()
+    assert set(report.points) == set(POINTS)
 
 
 # -- the oracle itself: it must be able to say no ------------------------------------------------
