@@ -5,6 +5,8 @@ Rule 1: a thread of its own, reading the journal through a second connection; th
 Rule 2: rare enough to cost at most a fiftieth of the time, however long the journal is.
 Rule 3: the snapshot is a second copy and a shortcut. One that cannot be written is done
         without until the next.
+Rule 4: none is on its way, and none begins, once `close` has returned: the files are another
+        owner's then.
 """
 
 from __future__ import annotations
@@ -29,16 +31,22 @@ class Snapshots:
         self._write = write
         self._interval = interval
         self._next = now() + interval
+        self._lock = threading.Lock()
+        self._closed = False
         self._thread: threading.Thread | None = None
         self.written = 0
         """How many there were."""
 
     def poll(self) -> None:
         """Begin one if it is time, and none is on its way."""
-        if now() < self._next or (self._thread is not None and self._thread.is_alive()):
+        if now() < self._next:
             return
-        self._thread = threading.Thread(target=self._take, name="flowforge-snapshot", daemon=True)
-        self._thread.start()
+        with self._lock:
+            if self._closed or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._thread = threading.Thread(
+                target=self._take, name="flowforge-snapshot", daemon=True)
+            self._thread.start()
 
     def _take(self) -> None:
         began = now()
@@ -49,6 +57,8 @@ class Snapshots:
         self._next = now() + max(self._interval, SHARE * took)
 
     def close(self) -> None:
-        """Wait for one that is on its way."""
+        """Wait for one that is on its way; begin no other."""
+        with self._lock:
+            self._closed = True
         if self._thread is not None:
             self._thread.join()

@@ -70,3 +70,28 @@ def test_a_long_run_leaves_a_snapshot_of_what_is_done_so_far(tmp_path, monkeypat
 
     run = flow.options(home=home, output="silent", durability="process").run()
     assert run.result == "seen"
+
+
+def test_none_begins_once_it_is_closed(monkeypatch):
+    written = []
+    s = Snapshots(lambda: written.append(1), interval=0.0)
+    s.close()
+    s.poll()
+    s.close()
+    assert not written
+    closing = []
+
+    class Slow(threading.Thread):
+        """Has the run end between a thread's being made and its start."""
+
+        def start(self):
+            closing.append(threading.Timer(0, other.close))
+            closing[0].start()
+            super().start()
+
+    other = Snapshots(lambda: written.append(1), interval=0.0)
+    monkeypatch.setattr(snapshots.threading, "Thread", Slow)
+    other.poll()
+    monkeypatch.undo()
+    closing[0].join()
+    assert written == [1]
