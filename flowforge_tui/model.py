@@ -12,6 +12,7 @@ Rule 4: an expanded map's own entry stands for the group; its items are the task
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +26,8 @@ from engine.front import (
     Started,
     Succeeded,
 )
-from flowforge_tui.attempts import AttemptLog, worker_of
+from flowforge_tui.attempts import NO_WORKER, AttemptLog, worker_of
+from flowforge_tui.pace import Pace
 from flowforge_tui.shape import Section, Shape
 
 if TYPE_CHECKING:
@@ -77,6 +79,8 @@ class RunView:
         """(cause's id or -1, text) of a state that no attempt decided."""
         self.due: dict[int, float] = {}
         """When the next attempt is due, of task runs UP_FOR_RETRY."""
+        self.worker: dict[int, int] = {}
+        """Which worker an announced attempt in hand is with, where that is known."""
         self.tries: dict[int, list[Try]] = {}
         """All known attempts, oldest first, of task runs that have failed at least once."""
         self.attempts = AttemptLog()
@@ -96,8 +100,13 @@ class RunView:
         """The latest moment that a change told of."""
         self.version = 0
         """Counts up with every batch of changes."""
-        self.dirty: set[int] = set()
-        """Sections that changed since `take_dirty`."""
+        self._dirty: set[int] = set()
+        """Sections that the batch in hand changed."""
+        self._touched: dict[int, int] = {}
+        """Section → the version that last changed it, the latest at the end."""
+        self._runs: dict[int, Sequence[int]] = {}
+        """Section → ids of its task runs, of sections with several maps."""
+        self._pace = Pace(self)
         for section in shape.sections:
             self.counts[section.place][_PENDING] = len(section.nodes)
         self.totals[_PENDING] = size
@@ -157,13 +166,21 @@ class RunView:
         spread = self.spread.get(node)
         return (node,) if spread is None else range(spread[0], spread[0] + spread[1])
 
-    def runs_of(self, section: Section) -> Sequence[int] | _Chained:
+    def runs_of(self, section: Section) -> Sequence[int]:
         """The ids of a section's task runs, in order; indexable, never copied."""
-        if not any(node in self.spread for node in section.nodes):
+        if not section.mapped:
             return section.nodes
         if len(section.nodes) == 1:
             return self.items(section.nodes[0])
-        return _Chained([self.items(node) for node in section.nodes])
+        runs = self._runs.get(section.place)
+        if runs is None:
+            runs = Chained([self.items(node) for node in section.nodes])
+            self._runs[section.place] = runs
+        return runs
+
+    def is_spread(self, section: Section) -> bool:
+        """True if all that is mapped in it has its items."""
+        return all(node in self.spread for node in section.nodes if self.shape.is_mapped(node))
 
     def live_ids(self) -> Iterator[int]:
         """All task runs, section by section."""
@@ -189,10 +206,21 @@ class RunView:
             return 0.0
         return max(0.0, (self.ended or now) - self.began)
 
-    def take_dirty(self) -> set[int]:
-        """The sections that changed since the last call."""
-        dirty, self.dirty = self.dirty, set()
-        return dirty
+    def changed_since(self, version: int) -> list[int]:
+        """The sections that changed after a `version`; each who asks keeps count of its own."""
+        changed = []
+        for place, at in reversed(self._touched.items()):
+            if at <= version:
+                break
+            changed.append(place)
+        return changed
+
+    @property
+    def pace(self) -> Pace:
+        """How fast it goes; anew where the sections are others."""
+        if len(self._pace.spans) != len(self.shape.sections):
+            self._pace = Pace(self)
+        return self._pace
 
     # -- folding ----------------------------------------------------------------------------
 
@@ -203,7 +231,14 @@ class RunView:
             apply = fold.get(type(change))
             if apply is not None:
                 apply(change)
+        self._note_version()
+
+    def _note_version(self) -> None:
         self.version += 1
+        for place in self._dirty:
+            self._touched.pop(place, None)
+            self._touched[place] = self.version
+        self._dirty.clear()
 
     def _set(self, tid: int, new: int) -> None:
         """A task run takes a state; the counters follow."""
@@ -221,7 +256,9 @@ class RunView:
             self.hot[TaskState(old)][section].pop(tid, None)
         if _IS_HOT[new]:
             self.hot[TaskState(new)][section][tid] = None
-        self.dirty.add(section)
+        if new != TaskState.CANCELLING:
+            self.worker.pop(tid, None)
+        self._dirty.add(section)
 
     def _succeeded(self, change: Succeeded) -> None:
         attempts = change.attempts
@@ -240,7 +277,7 @@ class RunView:
                 section = sections[tid]
                 if section != seen:
                     seen, counts = section, all_counts[section]
-                    self.dirty.add(section)
+                    self._dirty.add(section)
                 state[tid] = _SUCCESS
                 counts[old] -= 1
                 counts[_SUCCESS] += 1
@@ -287,6 +324,9 @@ class RunView:
         for a in change.attempts:
             self._set(a.tid, _RUNNING)
             self.number[a.tid], self.start[a.tid], self.end[a.tid] = a.number, a.start, 0.0
+            worker = worker_of(a)
+            if worker != NO_WORKER:
+                self.worker[a.tid] = worker
             self.latest = max(self.latest, a.start)
 
     def _moved(self, change: Moved) -> None:
@@ -314,10 +354,11 @@ class RunView:
         for tid in range(base, base + count):
             self._uncount(tid)
         del self.spread[node]
+        self._runs.pop(self.section[node], None)
         self.state[node] = _PENDING
         self.counts[self.section[node]][_PENDING] += 1
         self.totals[_PENDING] += 1
-        self.dirty.add(self.section[node])
+        self._dirty.add(self.section[node])
 
     def _uncount(self, tid: int) -> None:
         state, section = self.state[tid], self.section[tid]
@@ -325,6 +366,7 @@ class RunView:
         self.totals[state] -= 1
         if _IS_HOT[state]:
             self.hot[TaskState(state)][section].pop(tid, None)
+            self.worker.pop(tid, None)
 
     def _expanded(self, change: Expanded) -> None:
         node, base, size = change.node, change.base, change.size
@@ -334,10 +376,11 @@ class RunView:
         self._uncount(node)
         self.state[node] = _RUNNING
         self.spread[node] = (base, size, change.keys)
+        self._runs.pop(self.section[node], None)
         section = self.section[node]
         self.counts[section][_PENDING] += size
         self.totals[_PENDING] += size
-        self.dirty.add(section)
+        self._dirty.add(section)
         for new, old in change.carried:
             self._set(new, _SUCCESS)
             self.number[new], self.start[new], self.end[new] = (
@@ -398,7 +441,7 @@ class RunView:
         self.counts = [[0] * STATES for _ in shape.sections]
         self.hot = {state: [{} for _ in shape.sections] for state in HOT}
         self._recount()
-        self.version += 1
+        self._note_version()
 
     def interrupt(self) -> None:
         """Its owner is gone: what it left running was cut short, and waits for a resume."""
@@ -408,10 +451,11 @@ class RunView:
             for tid in self.ids_of(state):
                 self._set(tid, _PENDING)
                 self.why[tid] = (-1, "was interrupted")
-        self.version += 1
+        self._note_version()
 
     def _recount(self) -> None:
         """Derive the counters from the states."""
+        self._runs.clear()
         self.totals = [0] * STATES
         for section in self.shape.sections:
             ids = self.runs_of(section)
@@ -426,7 +470,7 @@ class RunView:
                 found = {} if not counts[state] else {
                     tid: None for tid, s in zip(ids, states, strict=True) if s == state}
                 self.hot[state][section.place] = found
-            self.dirty.add(section.place)
+            self._dirty.add(section.place)
 
     def _seed_attempts(self) -> None:
         """The last attempt of each task run is all that a record has of them."""
@@ -441,7 +485,7 @@ class RunView:
                                        self.start[tid], self.end[tid], state, reason, error)]
 
 
-class _Chained(Sequence[int]):
+class Chained(Sequence[int]):
     """Several runs of ids one after the other, without a copy of them."""
 
     def __init__(self, parts: list[Sequence[int]]) -> None:
@@ -456,8 +500,6 @@ class _Chained(Sequence[int]):
         return self._ends[-1]
 
     def __getitem__(self, index: Any) -> Any:
-        from bisect import bisect_right
-
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if index < 0:
@@ -467,6 +509,15 @@ class _Chained(Sequence[int]):
             raise IndexError(index)
         before = self._ends[part - 1] if part else 0
         return self._parts[part][index - before]
+
+    def position(self, tid: int) -> int:
+        """Where an id is; -1 if it is not there. As fast as there are few parts."""
+        before = 0
+        for part, end in zip(self._parts, self._ends, strict=True):
+            if tid in part:
+                return before + part.index(tid)
+            before = end
+        return -1
 
     def __iter__(self) -> Iterator[int]:
         for part in self._parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.core.dag import Graph
-from engine.core.events import Attempt, ErrorInfo, Expand, Stop
+from engine.core.events import Attempt, Change, ErrorInfo, Expand, Stop
 from engine.core.machine import Machine
 from engine.core.record import RunRecord
 from engine.core.states import (
@@ -50,10 +50,14 @@ class Driver:
                 elif isinstance(ask, Stop):
                     self.stops.append(ask.attempt)
             if self.m.changes:
-                self.rows.append(pack_changes(self.m.changes))
+                self.journal(list(self.m.changes))
                 self.m.changes.clear()
             if not self.m.asks:
                 return self
+
+    def journal(self, changes: list[Change]) -> None:
+        """What the runner does with the changes of a step."""
+        self.rows.append(pack_changes(changes))
 
     def _size(self, k: int) -> int:
         info = self.graph.nodes[k].mapped
