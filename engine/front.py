@@ -26,9 +26,15 @@ if TYPE_CHECKING:
     from engine.core.record import RunRecord as RunRecord
     from engine.core.states import IS_TERMINAL as IS_TERMINAL
     from engine.runtime.find import find_workflows as find_workflows
+    from engine.runtime.gauges import Gauges as Gauges
+    from engine.runtime.gauges import Lane as Lane
+    from engine.runtime.gauges import Limit as Limit
+    from engine.runtime.looking import Look as Look
+    from engine.runtime.looking import preview as preview
     from engine.runtime.options import RunOptions as RunOptions
     from engine.runtime.options import options_from as options_from
     from engine.runtime.outline import Outline as Outline
+    from engine.runtime.places import Place as Place
     from engine.runtime.plan import PlanEntry as PlanEntry
     from engine.runtime.replay import Damaged as Damaged
     from engine.runtime.replay import Figures as Figures
@@ -84,8 +90,11 @@ _MODULES = {
     "engine.core.record": ("RunRecord",),
     "engine.core.states": ("IS_TERMINAL",),
     "engine.runtime.find": ("find_workflows",),
+    "engine.runtime.gauges": ("Gauges", "Lane", "Limit"),
+    "engine.runtime.looking": ("Look", "preview"),
     "engine.runtime.options": ("RunOptions", "options_from"),
     "engine.runtime.outline": ("Outline",),
+    "engine.runtime.places": ("Place",),
     "engine.runtime.plan": ("PlanEntry",),
     "engine.runtime.replay": (
         "Damaged", "Figures", "Follower", "GraphChanged", "OutlineChanged", "PastAttempt",

@@ -8,6 +8,8 @@ from typing import Any
 from engine.core.machine import Machine
 from engine.core.states import IS_TERMINAL, TaskState
 from engine.errors import RunError
+from engine.runtime.gauges import Gauges
+from engine.runtime.looking import Look
 from engine.runtime.names import Names
 from engine.runtime.runner import Runner
 
@@ -18,22 +20,33 @@ class Commands:
     Raises RunError where a command makes no sense in the state that the run is in.
     """
 
-    def __init__(self, runner: Runner, names: Names) -> None:
+    def __init__(
+        self, runner: Runner, names: Names, *, look: Look, gauges: Callable[[], Gauges]
+    ) -> None:
         self._runner = runner
         self._names = names
+        self._look = look
+        self._gauges = gauges
         self._known: dict[str, Callable[[list[str]], str]] = {
             "cancel": self.cancel, "pause": self.pause, "unpause": self.unpause,
             "retry": self.retry, "rerun": self.rerun, "status": self.status,
             "waits": self.waits,
         }
+        self._answers: dict[str, Callable[[list[str]], dict[str, Any]]] = {
+            "figures": self.figures, "inputs": self.inputs,
+        }
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer a request of the control socket: {"command": …, "tasks": [names]}."""
-        name = request.get("command")
-        act = self._known.get(str(name))
+        name = str(request.get("command"))
+        tasks = [str(t) for t in request.get("tasks") or ()]
+        if name in self._answers:
+            return {"ok": True, "message": "", **self._answers[name](tasks)}
+        act = self._known.get(name)
         if act is None:
-            raise RunError(f"there is no command {name!r}; there are {', '.join(self._known)}")
-        return {"ok": True, "message": act([str(t) for t in request.get("tasks") or ()])}
+            known = ", ".join([*self._known, *self._answers])
+            raise RunError(f"there is no command {name!r}; there are {known}")
+        return {"ok": True, "message": act(tasks)}
 
     def _ids(self, names: Sequence[str]) -> list[int]:
         return [tid for name in names for tid in self._names.find(name)]
@@ -104,6 +117,17 @@ class Commands:
         if not ids or self._runner.machine.state[ids[0]] != TaskState.QUEUED:
             return ""
         return str(self._do(lambda m, at: m.waits_for(ids[0])))
+
+    def figures(self, tasks: list[str]) -> dict[str, Any]:
+        """Workers, queues, limits, CPU and memory: see `Gauges`."""
+        return {"figures": self._gauges().to_data()}
+
+    def inputs(self, tasks: list[str]) -> dict[str, Any]:
+        """The inputs of a task run, as shown, and its result."""
+        if not tasks:
+            raise RunError("name the task to look at")
+        tid = self._ids(tasks[:1])[0]
+        return {"inputs": self._look.inputs(tid), "output": self._look.output(tid)}
 
     def _told(self, ids: Sequence[int]) -> str:
         m = self._runner.machine

@@ -11,7 +11,7 @@ import os
 import signal as signals
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from random import random
 from typing import Any
@@ -29,9 +29,11 @@ from engine.runtime.carryover import Before, Carryover
 from engine.runtime.collector import no_collection, set_aside
 from engine.runtime.commands import Commands
 from engine.runtime.control import ControlServer
+from engine.runtime.gauges import Gauges, read_gauges
 from engine.runtime.history import GRAPHS, History, graphs_in, load_history, save_snapshot
 from engine.runtime.journal import pack_entries
 from engine.runtime.lanes import lanes_of, make_executors, worker_counts
+from engine.runtime.looking import Look
 from engine.runtime.names import Names
 from engine.runtime.notify import NoticeMaker, Registered
 from engine.runtime.opening import About, Opened, open_run, session_entry
@@ -150,7 +152,9 @@ class Launch:
         self.metrics = Metrics()
         self.sampler = Sampler(
             lambda: [pid for executor in self.executors.values() for pid in executor.pids()])
-        self.commands = Commands(self.runner, self.names)
+        self.look = Look(
+            graph, self.machine, self.values, read_blob=self._read_blob, reload=self._read_aside)
+        self.commands = Commands(self.runner, self.names, look=self.look, gauges=self._gauges)
         self._first_failure: BaseException | None = None
         self._signal: int | None = None
         self._killed = False
@@ -344,6 +348,16 @@ class Launch:
         store = self.opened.store
         return load_history(self.opened.run_dir, store.rows, store.meta()).record
 
+    def _read_aside(self) -> Sequence[Any]:
+        """The results on disk, for a look: read beside whatever the run does meanwhile."""
+        if self.opened.run_dir is None:
+            return self._load_record().values
+        with closing(SqliteStore.read(self.opened.run_dir / "run.db")) as reader:
+            return load_history(self.opened.run_dir, reader.rows, reader.meta()).record.values
+
+    def _gauges(self) -> Gauges:
+        return read_gauges(self.machine, self.executors, lambda: self.sampler.latest)
+
     def _logs(self) -> Path | None:
         """Where the tasks' output is written; None for a run in memory."""
         return self.opened.run_dir / "logs" if self.opened.run_dir is not None else None
@@ -361,7 +375,8 @@ class Launch:
                     [n.name for n in self.graph.nodes], self._resumed_line(),
                     str(self.settings.home) if self.opened.run_dir is not None else None,
                     self.outline, self.opened.history.record, self._logs(), self.commands,
-                    self.scope.progress_of, self.scope.write_stray)
+                    self.scope.progress_of, self.scope.write_stray, self.look, self._gauges,
+                    self._stop)
         self.reporter.begin(live)
         for note in self.opened.notes:
             self.reporter.say(note)
@@ -434,6 +449,16 @@ class Launch:
             self._signal = heard.first
 
     def _on_signal(self, level: int) -> None:
+        self._stop(level)
+        if self._killed and "sequential" in self.executors:
+            # The task has the thread that would have to leave, and may swallow what is
+            # raised in it. All that counts is recorded.
+            self._leaving = threading.Timer(LEAVE_AFTER, os._exit, (128 + signals.SIGINT,))
+            self._leaving.daemon = True
+            self._leaving.start()
+
+    def _stop(self, level: int) -> None:
+        """End the session: 1 starts nothing new, 2 stops what runs too, 3 leaves at once."""
         if level == 1:
             self.runner.note("stopping: no new task starts; once more to stop the running ones")
             self._drain(stop_running=False)
@@ -443,12 +468,6 @@ class Launch:
         else:
             self._killed = True
             self.runner.abandon()
-            if "sequential" in self.executors:
-                # The task has the thread that would have to leave, and may swallow what is
-                # raised in it. All that counts is recorded.
-                self._leaving = threading.Timer(LEAVE_AFTER, os._exit, (128 + signals.SIGINT,))
-                self._leaving.daemon = True
-                self._leaving.start()
 
     def _drain(self, *, stop_running: bool) -> None:
         # Not to be held up by a full disk: the next signal must still be heard.

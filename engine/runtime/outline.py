@@ -19,6 +19,7 @@ from engine.core.dag import Graph, MapInfo, Node
 from engine.core.handles import Handle, handles_in
 from engine.core.tasks import TaskSpec
 from engine.errors import StorageError
+from engine.runtime.places import place_of
 from engine.state.canonical import Canonical, code_name, digest, value_digest
 from engine.state.fingerprints import Fingerprinter
 
@@ -45,6 +46,19 @@ class SpecOutline(NamedTuple):
     trigger_rule: str
     parts: Mapping[str, str]
     """Its fingerprint: part → digest."""
+    file: str = ""
+    """Where its function is; empty if that is not known."""
+    line: int = 0
+    function: str = ""
+    """The function's own name, or the class's."""
+    retries: int = 0
+    timeout: float | None = None
+    """Seconds that an attempt may take."""
+
+    def to_data(self) -> list[Any]:
+        """As plain data for msgpack."""
+        return list(self._replace(parts=dict(self.parts)))
+
 
 
 class MapOutline(NamedTuple):
@@ -125,7 +139,7 @@ class Outline:
             "name": self.name,
             "names": self.names,
             "groups": self.groups,
-            "specs": [[*s[:-1], dict(s.parts)] for s in self.specs],
+            "specs": [s.to_data() for s in self.specs],
             "auto": bytes(self.auto),
             "maps": {i: [*map(list, m[:3]), *m[3:]] for i, m in self.maps.items()},
             **{column: _to_bytes(getattr(self, column)) for column in _ARRAYS},
@@ -248,7 +262,7 @@ class _Builder:
         o = spec.options
         self.outline.specs.append(SpecOutline(
             spec.name, spec.kind, o.persist, o.on_interrupt, o.trigger_rule,
-            self._fingerprint(spec),
+            self._fingerprint(spec), *place_of(spec), o.retry.retries, o.timeout,
         ))
         index = self._specs[id(spec)] = len(self.outline.specs) - 1
         return index

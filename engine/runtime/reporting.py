@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from engine.core.machine import Machine
     from engine.core.record import RunRecord
     from engine.runtime.commands import Commands
+    from engine.runtime.gauges import Gauges
+    from engine.runtime.looking import Look
     from engine.runtime.names import Names
     from engine.runtime.outline import Outline
     from engine.runtime.run import Run
@@ -53,6 +55,13 @@ class Live:
     write_stray: Callable[[str, str], None] = _drop
     """Takes a stream ("out", "err") and text of this process that belongs to no attempt, for
     a reporter that captures all output: it goes to the run's log, under no task."""
+    look: Look | None = None
+    """A task run's code, inputs and result."""
+    gauges: Callable[[], Gauges] | None = None
+    """Workers, queues, limits, CPU and memory as they are now."""
+    stop: Callable[[int], None] | None = None
+    """What Ctrl-C does: 1 starts nothing new, 2 stops what runs too, 3 leaves at once. The run
+    becomes INTERRUPTED, and can be resumed."""
 
 
 class Reporter(Protocol):

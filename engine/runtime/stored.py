@@ -8,7 +8,8 @@ Rule 3: a run that claims to be live without a live owner is INTERRUPTED, unless
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,14 @@ from engine.core.states import (
 from engine.errors import NewerSchema, RunError, StorageError
 from engine.runtime.asking import asked_for
 from engine.runtime.control import ask
+from engine.runtime.gauges import Gauges
 from engine.runtime.history import History, load_history
+from engine.runtime.looking import Show
+from engine.runtime.looking import preview as shortly
 from engine.runtime.names import Names
 from engine.runtime.options import RunOptions
 from engine.runtime.outline import Outline
+from engine.runtime.places import Place, find_place
 from engine.runtime.plan import PlanEntry
 from engine.runtime.replay import Follower
 from engine.runtime.settings import settle
@@ -201,31 +206,95 @@ class StoredRun:
         below = [outline.names[c] for c in range(outline.size) if k in outline.upstream_of(c)]
         return above, below
 
-    def preview(self, tid: int, show: Callable[[object], str]) -> str:
+    def place(self, tid: int) -> Place | None:
+        """Where its function is now; None for a command, or where that is not known."""
+        outline = self.history.outline
+        if outline is None:
+            return None
+        spec = outline.spec(self.record.node_of(tid))
+        return find_place(spec.file, spec.line, spec.function)
+
+    def preview(self, tid: int, show: Show = shortly) -> str:
         """A result as `show(value)` tells it, or why it cannot be shown; empty if there is none."""
-        value = self.record.values[tid]
-        if value is NO_VALUE:
+        if self.record.values[tid] is NO_VALUE:
             return ""
-        if value is ABSENT:
-            return "(not kept: persist=False)"
         try:
-            if type(value) is BlobRef:
-                if value.size > PREVIEW_BYTES:
-                    return f"({value.size:,} bytes, in blobs/{value.digest})"
-                return show(decode(Blobs(self.run_dir / "blobs").get(value), trusted=False))
-            return show(decode(value, trusted=False) if type(value) is Encoded else value)
+            return show(self._value(tid))
         except StorageError as error:
-            return f"(cannot be shown: {error})"
+            return f"({error})"
+
+    def _value(self, tid: int) -> object:
+        """A result, its objects as placeholders. Raises StorageError where it cannot be had."""
+        value = self.record.values[tid]
+        if value is ABSENT:
+            raise StorageError("not kept: persist=False")
+        if type(value) is BlobRef:
+            if value.size > PREVIEW_BYTES:
+                raise StorageError(f"{value.size:,} bytes, in blobs/{value.digest}")
+            value = Encoded(Blobs(self.run_dir / "blobs").get(value))
+        try:
+            return decode(value, trusted=False) if type(value) is Encoded else value
+        except StorageError as error:
+            raise StorageError(f"cannot be shown: {error}") from None
+
+    def inputs(self, tid: int, show: Show = shortly) -> dict[str, str]:
+        """What a task run reads → as shown.
+
+        By parameter, if the run is live: its owner is asked. Otherwise by the task runs that it
+        reads from: what else a call was given is in the code alone.
+        """
+        if self.owner is not None:
+            with suppress(RunError):  # it has just ended
+                found: dict[str, str] = self.answer("inputs", (self.name_of(tid),))["inputs"]
+                return found
+        return {name: self._shown(above, item, show) for name, above, item in self._reads(tid)}
+
+    def _reads(self, tid: int) -> Iterator[tuple[str, int, int]]:
+        """(name, task run, which part of its result or -1) of all that a task run reads."""
+        outline, record = self.history.outline, self.record
+        if outline is None:
+            return
+        k = record.node_of(tid)
+        mapped, spread = outline.maps.get(k), record.expansion(k)
+        index = tid - spread[0] if spread is not None and tid != k else -1
+        for u in outline.upstream_of(k)[:outline.needs[k]]:
+            above = record.expansion(u)
+            if index < 0 or mapped is None or u in mapped.fixed:
+                yield outline.names[u], u, -1
+            elif u in mapped.sources and above is not None:
+                yield self.name_of(above[0] + index), above[0] + index, -1
+            else:
+                yield f"{outline.names[u]}[{index}]", u, index
+
+    def _shown(self, above: int, item: int, show: Show) -> str:
+        try:
+            value: Any = self._whole(above)
+            return show(value if item < 0 else value[item])
+        except StorageError as error:
+            return f"({error})"
+        except (TypeError, LookupError):
+            return show(value)
+
+    def _whole(self, tid: int) -> object:
+        """A result; of an expanded map, the list of its items' results."""
+        items = self.items(tid)
+        if items == (tid,):
+            if self.record.values[tid] is NO_VALUE:
+                raise StorageError(f"no result: it is {self.state_word(tid)}")
+            return self._value(tid)
+        return [self._value(t) if self.record.values[t] is not NO_VALUE else None for t in items]
 
     # -- commands ------------------------------------------------------------------------------
 
-    def ask(self, command: str, tasks: Sequence[str], **more: Any) -> str:
+    def ask(self, command: str, tasks: Sequence[str] = (), **more: Any) -> str:
         """Have the live owner do something; returns its answer. Raises RunError if it refuses.
 
         `more`: what else the command takes, as plain data.
         """
-        from engine.state.home import Home
+        return str(self.answer(command, tasks, **more).get("message", ""))
 
+    def answer(self, command: str, tasks: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+        """The same; all that it answers."""
         if self.owner is None:
             raise RunError(
                 f"run {self.run_id} is {self.state} and nothing runs it; there is nothing "
@@ -235,7 +304,16 @@ class StoredRun:
         answer = ask(socket, {"command": command, "tasks": list(tasks), **more})
         if not answer.get("ok"):
             raise RunError(str(answer.get("message", "refused without a reason")))
-        return str(answer.get("message", ""))
+        return answer
+
+    def gauges(self) -> Gauges | None:
+        """What its live owner's workers do now; None if nothing runs it."""
+        if self.owner is None:
+            return None
+        try:
+            return Gauges.from_data(self.answer("figures")["figures"])
+        except RunError:  # it has just ended
+            return None
 
     def waits_for(self, tid: int) -> str:
         """What a QUEUED task run waits for, as the live owner says; empty for any other."""

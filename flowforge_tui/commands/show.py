@@ -159,6 +159,7 @@ def task_fields(stored: StoredRun, tid: int) -> dict[str, Any]:
     """A task run as plain data."""
     record = stored.record
     above, below = stored.neighbours(tid)
+    place = stored.place(tid)
     why = record.why.get(tid, (-1, ""))
     return {
         "task": stored.name_of(tid), "state": stored.state_word(tid),
@@ -166,15 +167,11 @@ def task_fields(stored: StoredRun, tid: int) -> dict[str, Any]:
         "start": record.start[tid], "end": record.end[tid], **_failure(stored, tid),
         "why": why[1], "waits_for": stored.waits_for(tid),
         "cause": stored.name_of(why[0]) if why[0] >= 0 else None,
-        "result": stored.preview(tid, _value), "upstream": above, "downstream": below,
+        "inputs": stored.inputs(tid), "result": stored.preview(tid),
+        "upstream": above, "downstream": below,
+        "file": place.file if place is not None else "",
+        "line": place.line if place is not None else 0,
     }
-
-
-def _value(value: object) -> str:
-    shower = reprlib.Repr()
-    shower.maxstring = shower.maxother = 500
-    shower.maxlist = shower.maxtuple = shower.maxset = shower.maxdict = 20
-    return shower.repr(value)
 
 
 def task_lines(stored: StoredRun, tid: int) -> Iterator[str]:
@@ -210,6 +207,10 @@ def _task_rows(fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "took", wording.duration(fields["end"] - fields["start"])
     if fields["cause"]:
         yield "because of", shown(fields["cause"])
+    if fields["file"]:
+        yield "code", shown(f"{fields['file']}:{fields['line']}", 300)
+    for name, value in list(fields["inputs"].items())[:10]:
+        yield "input", shown(f"{name} = {value}", 300)
     if fields["result"]:
         yield "result", shown(fields["result"], 1000)
     for title in ("upstream", "downstream"):
