@@ -101,6 +101,10 @@ class RunOwned(RunError):
         """When it took the run, seconds since the epoch."""
 
 
+class ForeignRun(RunError):
+    """Somebody else wrote the run directory: look at it, or start anew with --fresh."""
+
+
 class RunInterrupted(RunError):
     """The run was stopped by a signal. Start it again to carry on."""
 

@@ -63,7 +63,7 @@ class History:
     def _apply_own(self, entry: list[Any]) -> None:
         kind = entry[0]
         if kind == "O":
-            self.about.update(entry[1])
+            self.about = entry[1]
             self.sessions.append(entry[2])
         elif kind == "G":
             self._apply_graph(entry)

@@ -38,6 +38,7 @@ from engine.runtime.names import Names
 from engine.runtime.notify import NoticeMaker, Registered
 from engine.runtime.opening import About, Opened, open_run, session_entry
 from engine.runtime.options import RunOptions, lasting_flags
+from engine.runtime.origin import signed, words_of
 from engine.runtime.outline import Outline
 from engine.runtime.plan import Plan, make_plan
 from engine.runtime.recovery import lost_results
@@ -211,7 +212,7 @@ class Launch:
             words[GRAPHS] = ",".join(map(str, graphs))
             history.graph_seq = history.seq + 1
         history.seq = store.append(entered, {
-            **words,
+            **words, **words_of(self.opened.run_id),
             "workflow": self.about.workflow, "file": self.about.file or "",
             "identity": self.about.identity(), "state": str(RunState.RUNNING),
             "updated": repr(now()), **({"created": repr(now())} if self.plan is None else {}),
@@ -219,12 +220,12 @@ class Launch:
 
     def _about_entry(self) -> dict[str, Any]:
         about, s = self.about, self.settings
-        return {
+        return signed(self.opened.run_id, {
             "workflow": about.workflow, "file": about.file, "form": about.form,
             "parameters": about.encoded(), "cwd": os.getcwd(),
             "executor": s.executor, "workers": s.workers, "durability": s.durability,
             "flags": lasting_flags(self.request.options),
-        }
+        })
 
     def _restore(self, record: RunRecord) -> Carryover:
         """Give machine and values what is recorded, and reset what has to run again."""

@@ -18,6 +18,7 @@ from typing import Any
 from engine.core.states import RunState
 from engine.errors import RunError, RunNotFound, UnserialisableError
 from engine.runtime.history import History, load_history
+from engine.runtime.origin import check_mine
 from engine.runtime.settings import Settings
 from engine.state.blobs import Blobs
 from engine.state.home import Home, new_run_id
@@ -92,7 +93,7 @@ def open_run(
 ) -> Opened:
     """Find or make the run and take it over; `check_new` may refuse a new one by raising.
 
-    Raises RunOwned, RunNotFound, StorageError.
+    Raises RunOwned, RunNotFound, ForeignRun, StorageError.
     """
     if settings.durability == "none":
         check_new()
@@ -143,7 +144,8 @@ def _doubts(home: Home) -> list[str]:
 
 
 def _carry_on(home: Home, run_id: str, settings: Settings, *, force: bool) -> Opened:
-    run_dir = home.run_dir(run_id)
+    run_dir = home.check_run_dir(run_id)
+    check_mine(run_dir)
     socket = home.socket_path(run_id)
     ownership = take_over(run_dir, force=force, grace=settings.grace, socket=str(socket))
     try:

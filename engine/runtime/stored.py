@@ -35,6 +35,7 @@ from engine.runtime.looking import Show
 from engine.runtime.looking import preview as shortly
 from engine.runtime.names import Names
 from engine.runtime.options import RunOptions
+from engine.runtime.origin import foreign, is_mine
 from engine.runtime.outline import Outline
 from engine.runtime.places import Place, find_place
 from engine.runtime.plan import PlanEntry
@@ -145,6 +146,16 @@ class StoredRun:
     def about(self) -> dict[str, Any]:
         """What it was started with."""
         return self.history.about
+
+    @property
+    def mine(self) -> bool:
+        """False for a run that somebody else wrote: it can only be looked at."""
+        return is_mine(self.run_id, self.about)
+
+    def check_mine(self) -> None:
+        """Raise ForeignRun if somebody else wrote the run, or what it was started with."""
+        if not self.mine:
+            raise foreign(self.run_id)
 
     @property
     def logs(self) -> Path:

@@ -91,6 +91,12 @@ class Home:
             raise RunNotFound(f"{run_id!r:.60} is no run id; `flowforge runs` lists them")
         return self.runs_path / run_id
 
+    def check_run_dir(self, run_id: str) -> Path:
+        """The same, for writing there. Raises StorageError where it must not be trusted."""
+        path = self.run_dir(run_id)
+        _check_private(path)
+        return path
+
     def run_ids(self) -> list[str]:
         """All runs, newest first."""
         try:

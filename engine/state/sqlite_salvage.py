@@ -6,15 +6,15 @@ Rule 2: rows keep their numbers, so that what is missing shows as gaps.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from engine.errors import NewerSchema
 from engine.state.sqlite_rows import last_seq, meta_crc, read_meta, read_rows, row_crc
-from engine.state.sqlite_schema import check_version, connect, connect_writer
+from engine.state.sqlite_schema import connect_reader, connect_writer
 
 _BESIDE: Final = ("-wal", "-shm")
 #: Complaints of SQLite's own check that are passed on; there may be one a page.
@@ -41,20 +41,15 @@ def examine(path: Path) -> Findings:
     found = Findings()
     wal = path.with_name(path.name + "-wal")
     log_missing = not wal.exists() or wal.stat().st_size == 0
-    connection = connect(path, "ro")
     try:
-        check_version(connection, path)
-        _check_structure(connection, found)
-        _check_end(connection, found, log_missing)
-    except NewerSchema:
-        raise
+        with contextlib.closing(connect_reader(path)) as connection:
+            _check_structure(connection, found)
+            _check_end(connection, found, log_missing)
     except sqlite3.DatabaseError as exc:
         if _cannot_open(exc):
             raise
         found.notes.append(f"run.db is damaged ({exc})")
         found.unusable = True
-    finally:
-        connection.close()
     return found
 
 
@@ -125,18 +120,16 @@ def finish_rebuild(path: Path) -> None:
 def _copy(path: Path, target: sqlite3.Connection, epoch: int) -> None:
     words = {"epoch": str(epoch)}
     target.execute("BEGIN IMMEDIATE")
-    source = connect(path, "ro")
     try:
-        words = read_meta(source, []) | words
-        sound = ((r.seq, row_crc(r.seq, r.data), r.data)
-                 for r in read_rows(source, 0, []) if r.data is not None)
-        target.executemany("INSERT INTO journal VALUES (?, ?, ?)", sound)
+        with contextlib.closing(connect_reader(path)) as source:
+            words = read_meta(source, []) | words
+            sound = ((r.seq, row_crc(r.seq, r.data), r.data)
+                     for r in read_rows(source, 0, []) if r.data is not None)
+            target.executemany("INSERT INTO journal VALUES (?, ?, ?)", sound)
     except sqlite3.DatabaseError as exc:
         if _cannot_open(exc):
             raise
         # Not even its tables are there: the run starts from its snapshot, or anew.
-    finally:
-        source.close()
     words[".sealed"] = str(last_seq(target) or 0)
     target.executemany(
         "INSERT INTO meta VALUES (?, ?, ?)", [(k, v, meta_crc(k, v)) for k, v in words.items()]

@@ -1,15 +1,18 @@
 """The tables of `run.db`, and how a connection to it is opened.
 
 Rule 1: `SCHEMA[n]` takes a database from version n to n + 1. Entries are never changed once
-        released, so an older run is migrated by running what it lacks, in one transaction.
+        released, so an older run is migrated by running what it lacks, in one transaction. A
+        step is SQL, or a function of the connection where checksums have to be made anew.
 Rule 2: a newer version is refused, before anything is read.
-Rule 3: only SQLite opens `run.db`: closing any other descriptor of it would drop the locks
+Rule 3: looking changes nothing: an older run is migrated in a copy in memory for that.
+Rule 4: only SQLite opens `run.db`: closing any other descriptor of it would drop the locks
         that this process holds on it (POSIX locks belong to the process).
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -19,7 +22,9 @@ from engine.errors import NewerSchema, StorageError
 #: "FLOW": tells our databases from others.
 APPLICATION_ID: Final = 0x464C4F57
 
-SCHEMA: Final = (
+Step = str | Callable[[sqlite3.Connection], None]
+
+SCHEMA: Final[tuple[tuple[Step, ...], ...]] = (
     (
         "CREATE TABLE journal (seq INTEGER PRIMARY KEY, crc INTEGER NOT NULL, data BLOB NOT NULL)",
         "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL)",
@@ -66,6 +71,25 @@ def connect_writer(path: Path, durability: str, *, new: bool = False) -> sqlite3
     return connection
 
 
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection for looking, which sees the tables as this version has them.
+
+    Raises sqlite3.Error, NewerSchema, StorageError.
+    """
+    connection = connect(path, "ro")
+    try:
+        if check_version(connection, path) in (0, VERSION):  # 0: nothing in it yet, or damaged
+            return connection
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        connection.backup(copy)
+        migrate(copy, path)
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    return copy
+
+
 def check_version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema version. Raises NewerSchema, StorageError if it is no database of ours."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -81,14 +105,18 @@ def check_version(connection: sqlite3.Connection, path: Path) -> int:
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the tables up to date, all or nothing."""
-    version = check_version(connection, path)
-    if version == VERSION:
+    if check_version(connection, path) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
+        # Again, inside: somebody else may have done it meanwhile.
+        version = check_version(connection, path)
         for step in SCHEMA[version:]:
-            for statement in step:
-                connection.execute(statement)
+            for act in step:
+                if isinstance(act, str):
+                    connection.execute(act)
+                else:
+                    act(connection)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:

@@ -22,7 +22,7 @@ from typing import Final
 from engine.errors import Fenced, NewerSchema, StorageBroken, StorageError, StorageFull
 from engine.state.disk import free_bytes
 from engine.state.sqlite_rows import last_seq, meta_crc, read_meta, read_rows, row_crc
-from engine.state.sqlite_schema import check_version, connect, connect_writer
+from engine.state.sqlite_schema import connect_reader, connect_writer
 from engine.state.store import Row
 from engine.state.wal_check import lost_frames
 from engine.state.wal_sync import WalSync
@@ -136,13 +136,7 @@ class SqliteStore(SqliteReader):
     def read(path: Path) -> SqliteReader:
         """Look at a journal, whoever writes it. Raises NewerSchema, StorageError."""
         with _translated(path):
-            connection = connect(path, "ro")
-            try:
-                check_version(connection, path)
-            except BaseException:
-                connection.close()
-                raise
-        return SqliteReader(path, connection)
+            return SqliteReader(path, connect_reader(path))
 
     # -- writing -----------------------------------------------------------------------------
 

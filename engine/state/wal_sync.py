@@ -1,6 +1,6 @@
 """Brings the write-ahead log to the disk within a second of each commit, off the hot path.
 
-Only the log is opened here, never the database: see rule 3 of `sqlite_schema.py`.
+Only the log is opened here, never the database: see rule 4 of `sqlite_schema.py`.
 """
 
 from __future__ import annotations

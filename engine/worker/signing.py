@@ -1,4 +1,4 @@
-"""Signatures on pickles: only what this user wrote is ever unpickled.
+"""Signatures on pickles and runs: only what this user wrote is ever unpickled or carried on.
 
 Rule 1: the key lies outside every run directory, so that a run directory from somebody
         else cannot bring its own.
@@ -31,6 +31,15 @@ def is_mine(signature: bytes, data: bytes) -> bool:
     from hmac import compare_digest
 
     return compare_digest(_digest(_key(), data), signature)
+
+
+def available() -> bool:
+    """True if there is a key, or one can be made."""
+    try:
+        _key()
+    except StorageError:
+        return False
+    return True
 
 
 def _digest(key: bytes, data: bytes) -> bytes:

@@ -116,6 +116,7 @@ def _start(
     if not about.get("file"):
         raise RunError(f"run {stored.run_id} was started from an interactive session, without a "
                        "file; start its workflow there again, and it carries on")
+    stored.check_mine()
     options = options_of(flags).over(options_from(about.get("flags") or {}))
     options.home = str(stored.home)
     request = Request(command, stored.run_id, tasks, about["workflow"], options,

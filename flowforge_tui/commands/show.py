@@ -52,6 +52,7 @@ def run_fields(stored: StoredRun) -> dict[str, Any]:
         "file": stored.about.get("file"), "state": str(stored.state), "why": record.run_why,
         "began": record.began, "ended": record.ended,
         "owner": {"pid": owner.pid, "host": owner.host} if owner is not None else None,
+        "yours": stored.mine,
         "parameters": {k: reprlib.repr(v) for k, v in _parameters(stored).items()},
         "counts": {s.name: n for s, n in record.counts().items() if n},
         "sessions": len(stored.history.sessions), "damage": stored.history.damage,
@@ -85,6 +86,8 @@ def run_lines(stored: StoredRun) -> Iterator[str]:
           f"{run_state(stored.state)}{_because(record.run_why)}"
     yield wording.how_it_ended(record.counts())
     yield from columns(list(_about_rows(stored)))
+    if not stored.mine:
+        yield "not signed with your key: somebody else's run, to be looked at only"
     for damage in stored.history.damage:
         yield f"damage: {safe_line(damage, 300)}"
     yield ""

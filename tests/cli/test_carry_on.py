@@ -48,6 +48,7 @@ def test_a_resume_works_from_anywhere_in_the_runs_own_directory(place: Place) ->
     (place.path / "elsewhere").mkdir()
     away = Place(place.path / "elsewhere")
     away.env["FLOWFORGE_HOME"] = str(place.path / ".flowforge")
+    away.env["FLOWFORGE_KEY_FILE"] = place.env["FLOWFORGE_KEY_FILE"]
     assert "SUCCESS" in away.do("resume").stderr
     assert not (away.path / "logs").exists()
 
