@@ -1,7 +1,8 @@
 """Changes as rows of the journal, and rows folded back into a record.
 
-Rule 1: one row a step of the machine. A row is a msgpack list of entries, each a list that
-        opens with its kind; kinds are one letter, since a row of one success is 40 bytes.
+Rule 1: one row a commit, of one step of the machine or several in order. A row is a msgpack
+        list of entries, each a list that opens with its kind; kinds are one letter, since a
+        row of one success is 40 bytes.
 Rule 2: batches of successes are columns: a thousand no-ops pack in a fifth of the time of a
         thousand records, and unpack at the speed of a slice.
 Rule 3: a reader skips kinds that it does not know; a new kind therefore needs no new schema,
@@ -120,13 +121,13 @@ class ChangePacker:
         self._pack = msgpack.Packer(unicode_errors="surrogatepass").pack
 
     def __call__(self, changes: Iterable[Change]) -> bytes:
-        """The changes of one step as the data of one row."""
+        """Changes in their order as the data of one row."""
         packed: bytes = self._pack([_PACKERS[type(c)](c) for c in changes])
         return packed
 
 
 def pack_changes(changes: Iterable[Change]) -> bytes:
-    """The changes of one step as the data of one row."""
+    """Changes in their order as the data of one row."""
     return ChangePacker()(changes)
 
 

@@ -1,10 +1,11 @@
 """The runner: owns the machine behind one lock, and keeps the order of things.
 
 Rule 1: take outcomes in, step the machine, record what changed, and only then hand out
-        work that depends on it. All four happen in `exchange`, in one hold of the lock.
-Rule 2: nothing of the user's runs under the lock: no function, key, listener or decoding.
-Rule 3: whoever comes with news steps for all: outcomes posted by others are in the inbox
-        and share the commit (natural group commit).
+        work that depends on it. `exchange` does all four: it steps and takes under the lock,
+        waits without it until all steps so far are on disk, and then returns what it took.
+Rule 2: nothing of the user's runs under the lock: no function, key, listener or decoding;
+        and nobody waits for the disk under it.
+Rule 3: whoever comes with news steps for all: outcomes posted by others are in the inbox.
 Rule 4: if the disk is full, nothing is handed out until what happened is recorded; if it
         fails otherwise, the runner stops and claims nothing.
 """
@@ -26,7 +27,6 @@ from engine.core.events import (
     Failed,
     Moved,
     Reset,
-    RunMoved,
     Stop,
     Succeeded,
 )
@@ -36,7 +36,7 @@ from engine.errors import RunError, StorageError, StorageFull
 from engine.executors.base import Executor
 from engine.runtime.bus import Bus
 from engine.runtime.carryover import Carryover
-from engine.runtime.journal import ChangePacker
+from engine.runtime.recorder import Recorder
 from engine.runtime.values import Arguments, Values
 from engine.state.store import Store
 from engine.worker.clock import now
@@ -54,8 +54,6 @@ LONGEST_BATCH = 0.25
 BLOB_BYTES = 256 * 1024
 #: Live exceptions kept: each holds its frames alive, and one is enough to raise.
 KEPT_EXCEPTIONS = 100
-#: Seconds between tries while the disk is full.
-FULL_DISK_WAIT = 0.5
 #: Seconds between the ticker's looks while attempts are being dispatched, and when idle.
 TICK, IDLE_TICK = 0.008, 0.1
 #: Longest sleep of the caller's thread (seconds). A signal that comes right before it falls
@@ -100,12 +98,8 @@ class Runner:
         self._lock = threading.Lock()
         self._work = {lane: threading.Condition(self._lock) for lane in executors}
         self._idle = dict.fromkeys(executors, 0)
-        self._room = threading.Condition(self._lock)
         self._inbox: deque[list[Attempt]] = deque()
-        self._pack = ChangePacker()
-        self._unsaved: list[tuple[bytes, list[Change]]] = []
-        self._full = False
-        self._try_again = 0.0
+        self._recorder = Recorder(store, self.bus.publish, self._tell)
         self._closing = False
         self.exceptions: dict[int, BaseException] = {}
         """The live exceptions of task runs that failed in this session, for `raise … from`."""
@@ -133,20 +127,20 @@ class Runner:
         condition = self._work[lane]
         while True:
             with self._lock:
+                if self._closing:
+                    return None
                 self._step()
                 batch = self._take(lane)
-                self._record()
-                asks = self._asks()
-                self._wake_idle()
-                if self._closing:
-                    return None  # what was taken may rest on something that is not on disk
-                if not asks:
-                    if batch:
-                        return batch
+                news = self.machine.changes
+                ticket, asks = self._conclude()
+                if not (batch or news or asks):
                     self._idle[lane] += 1
                     condition.wait(HEAR_AFTER if lane == "sequential" else None)
                     self._idle[lane] -= 1
                     continue
+            # What was taken may rest on a step of somebody else that is not on disk yet.
+            if not self._settle(ticket):
+                return None
             self._do(asks)
             if batch:
                 return None if self._closing else batch
@@ -204,38 +198,18 @@ class Runner:
         share = -(-queue.count // executor.workers)
         return self.machine.take(lane, now(), min(seconds, LONGEST_BATCH), share)
 
-    def _record(self, *, wait: bool = True) -> None:
-        """Put what changed on disk; returns once it is there, or the runner is closing.
-
-        On a full disk it does not stay without `wait`: the ticker tries again.
-        """
+    def _conclude(self) -> tuple[int, list[Expand | Stop]]:
+        """The end of each step: the ticket to settle, and what to do then, without the lock."""
         machine = self.machine
         if machine.changes:
             changes, machine.changes = machine.changes, []
             self._apply(changes)
-            self._unsaved.append((self._pack(changes), changes))
-        while self._unsaved and not self._closing:
-            data, changes = self._unsaved[0]
-            try:
-                self.store.append(data, self._meta(changes))
-            except StorageFull as error:
-                self._tell_full(error)
-                if not wait:
-                    return
-                self._room.wait(FULL_DISK_WAIT)
-                continue
-            except StorageError as error:
-                self._break(error)
-                return
-            self._unsaved.pop(0)
-            self.bus.publish(changes)
-        if self._closing:
-            return
-        if self._full:
-            self._full = False
-            self._tell("there is room on the disk again; the run goes on")
-        if machine.over:
-            self._close()
+            self._recorder.add(changes)
+        asks: list[Expand | Stop] = []
+        if machine.asks:
+            asks, machine.asks = machine.asks, asks
+        self._wake_idle()
+        return self._recorder.queued, asks
 
     def _apply(self, changes: list[Change]) -> None:
         """Keep the values in step with the machine."""
@@ -261,57 +235,46 @@ class Runner:
                 values.ended(k)
             self.machine.ended.clear()
 
-    def _meta(self, changes: list[Change]) -> dict[str, str] | None:
-        """What `flowforge runs` shows without reading the journal; only when the run moves."""
-        for c in changes:
-            if type(c) is RunMoved:
-                return {"state": str(self.machine.run_state), "updated": repr(now())}
-        return None
-
-    def _tell_full(self, error: StorageFull) -> None:
-        self._try_again = now() + FULL_DISK_WAIT
-        if not self._full:
-            self._full = True
-            self._tell("the disk is full; results are held in memory and nothing new starts: "
-                       f"{error}")
-
     def _tell(self, text: str) -> None:
         """Say it; whoever cannot hear it (a closed pipe) does not stop the run by that."""
         with suppress(Exception):
             self._say(text)
 
-    def _break(self, error: BaseException) -> None:
-        self.broken = self.broken or error
-        self._close()
-
-    def _fail(self, error: BaseException) -> None:
-        """Something that must not happen did: stop, rather than wait for what never comes."""
-        with self._lock:
-            if not self._closing:
-                self._break(error)
-
     def _close(self) -> None:
+        """Let everybody go, once nothing is being written any more."""
+        self._recorder.close()
         self._closing = True
         for condition in self._work.values():
             condition.notify_all()
         self.done.set()
 
     def _wake_idle(self) -> None:
+        """Have others take what is left: before the disk is waited for, which takes as long."""
         for lane, idle in self._idle.items():
             if idle:
                 queue = self.machine.queues.get(lane)
-                if self._closing:
-                    self._work[lane].notify_all()
-                elif queue:
+                if queue:
                     self._work[lane].notify(min(idle, queue.count))
 
-    # == what the machine asks for, outside the lock ========================================
+    # == what is recorded, outside the lock =================================================
 
-    def _asks(self) -> list[Expand | Stop]:
-        if not self.machine.asks:
-            return []
-        asks, self.machine.asks = self.machine.asks, []
-        return asks
+    def _settle(self, ticket: int, *, wait: bool = True) -> bool:
+        """True once so many steps are on disk; see `Recorder.settle`. Ends the run at its end."""
+        settled = self._recorder.settle(ticket, wait=wait)
+        if settled and self.machine.over:
+            with self._lock:
+                if self.machine.over and self._recorder.stored == self._recorder.queued:
+                    self._close()
+        return settled
+
+    def _fail(self, error: BaseException) -> None:
+        """The disk failed, or what must not happen did: stop, and claim nothing more."""
+        with self._lock:
+            if not self._closing:
+                self.broken = error
+                self._close()
+
+    # == what the machine asks for, outside the lock ========================================
 
     def _do(self, asks: list[Expand | Stop], *, wait: bool = True) -> None:
         while asks:
@@ -322,9 +285,8 @@ class Runner:
                 else:
                     self._expand(ask)
             with self._lock:
-                self._record(wait=wait)
-                asks = self._asks()
-                self._wake_idle()
+                ticket, asks = self._conclude()
+            self._settle(ticket, wait=wait)
 
     def _expand(self, ask: Expand) -> None:
         k = ask.node
@@ -352,13 +314,16 @@ class Runner:
         keeps the command from being recorded.
         """
         with self._lock:
-            if self._closing:
+            if self._closing or self.machine.over:
                 raise RunError("the run has just ended")
             result = act(self.machine, now())
-            self._record(wait=wait)
-            asks = self._asks()
-            self._wake_idle()
-        self._do(asks, wait=wait)
+            ticket, asks = self._conclude()
+        try:
+            self._settle(ticket, wait=wait)
+            self._do(asks, wait=wait)
+        except BaseException as error:
+            self._fail(error)
+            raise
         if self.broken is not None:
             raise self.broken
         return result
@@ -367,7 +332,12 @@ class Runner:
         """Stop at once, whatever is in hand: it is interrupted, and runs again on resume."""
         with self._lock:
             self.machine.interrupt_now(now())
-            self._record(wait=False)
+            ticket, _ = self._conclude()
+        try:
+            self._settle(ticket, wait=False)
+        except BaseException as error:
+            self._fail(error)
+        with self._lock:
             self._close()
 
     def start(self, workers: Mapping[str, int], grace: float) -> None:
@@ -428,8 +398,8 @@ class Runner:
         fresh = [a for a in running
                  if id(a) not in self._announced and a.start and at - a.start > WORTH_ANNOUNCING]
         due = self.machine.next_due
-        full = self._full and at >= self._try_again
-        if not (fresh or self._inbox or (due is not None and due <= at) or full):
+        if not (fresh or self._inbox or (due is not None and due <= at)
+                or self._recorder.overdue):
             return bool(self.machine.in_hand) and len(running) != len(self._announced)
         self._announced = {id(a) for a in running if a.start and at - a.start > WORTH_ANNOUNCING}
         with self._lock:
@@ -438,9 +408,8 @@ class Runner:
             fresh = [a for a in fresh if self.machine.in_hand.get(a.tid) is a and a.status is None]
             if fresh:
                 self.machine.announce(fresh)
-            self._record(wait=False)
-            asks = self._asks()
-            self._wake_idle()
+            ticket, asks = self._conclude()
+        self._settle(ticket, wait=False)
         self._do(asks, wait=False)
         return True
 

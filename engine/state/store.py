@@ -6,7 +6,7 @@ Rule 2: after `StorageFull` the store is as it was and the same append may be tr
         after `StorageBroken` every later call raises it, because what a failed write left
         behind is unknown.
 Rule 3: a row that cannot be vouched for is handed out as None, never as bytes.
-Rule 4: one thread at a time appends; the caller's lock sees to that.
+Rule 4: one thread at a time appends; the caller sees to that.
 """
 
 from __future__ import annotations
