@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from heapq import merge
 from pathlib import Path
@@ -128,13 +128,13 @@ class LogReader:
 
     def lines(
         self,
-        tid: int | None = None,
+        tid: int | Collection[int] | None = None,
         generation: int | None = None,
         attempt: int | None = None,
         *,
         last: int | None = None,
     ) -> Iterator[LogLine]:
-        """What is there now, oldest first: of everything, a task run, or one try of it.
+        """What is there now, oldest first: of everything, a task run or several, or one try.
 
         `last`: only that many lines, from the end.
         """
@@ -143,14 +143,14 @@ class LogReader:
 
     def follow(
         self,
-        tid: int | None = None,
+        tid: int | Collection[int] | None = None,
         generation: int | None = None,
         attempt: int | None = None,
         *,
         last: int | None = None,
     ) -> LogTail:
         """A cursor: each `poll()` gives what was added since the one before."""
-        return LogTail(self, (tid, generation, attempt), last)
+        return LogTail(self, _Wanted(tid, generation, attempt), last)
 
     def segments(self) -> list[_Segment]:
         """The segments, in order of writer and number, with all blocks that are complete."""
@@ -166,7 +166,40 @@ class LogReader:
         return sorted(found, key=lambda s: (s.writer, s.number))
 
 
-_Wanted = tuple[int | None, int | None, int | None]
+class _Wanted:
+    """Which rows are asked for."""
+
+    def __init__(
+        self, tid: int | Collection[int] | None, generation: int | None, attempt: int | None
+    ) -> None:
+        self.mark = tid if isinstance(tid, int) else -1
+        """The task run that damage is told as if it were of."""
+        self._ids: Collection[int] | None = None
+        if tid is not None:
+            ids = (tid,) if isinstance(tid, int) else tid
+            self._ids = ids if isinstance(ids, range) else frozenset(ids)
+        self._generation = generation
+        self._attempt = attempt
+        self._all = tid is None and generation is None and attempt is None
+
+    def in_block(self, head: Head) -> bool:
+        """True if a block has rows of the task runs asked for."""
+        ids = self._ids
+        if ids is None:
+            return True
+        if len(ids) < len(head.tids):
+            return any(map(head.holds, ids))
+        return any(tid in ids for tid in head.tids)
+
+    def of(self, rows: list[Row]) -> list[Row]:
+        """Those of the rows."""
+        ids, generation, attempt = self._ids, self._generation, self._attempt
+        return rows if self._all else [
+            row for row in rows
+            if (ids is None or row[0] in ids)
+            and (generation is None or row[1] == generation)
+            and (attempt is None or row[2] == attempt)
+        ]
 
 
 class LogTail:
@@ -194,6 +227,10 @@ class LogTail:
         self._last = None
         yield from kept
 
+    def begun(self) -> list[LogLine]:
+        """The lines that are begun and not ended yet, as they stand: a prompt, a progress bar."""
+        return self._lines.begun()
+
     def _poll(self, segments: list[_Segment], final: bool) -> Iterator[LogLine]:
         by_writer: dict[str, list[_Segment]] = {}
         for segment in segments:
@@ -210,26 +247,16 @@ class LogTail:
             name = segment.path.name
             heads = segment.heads
             for i in range(self._next.get(name, 0), len(heads)):
-                if self._concerns(heads[i]):
+                if self._wanted.in_block(heads[i]):
                     yield from self._read(segment, heads[i])
             self._next[name] = len(heads)
 
-    def _concerns(self, head: Head) -> bool:
-        tid = self._wanted[0]
-        return tid is None or head.holds(tid)
-
     def _read(self, segment: _Segment, head: Head) -> list[Row]:
-        tid, generation, attempt = self._wanted
         rows = segment.read(head)
         if rows is None:
             warning, text = 30, f"[up to {head.rows} lines are damaged here]\n"
-            return [(-1 if tid is None else tid, 0, 0, "log", warning, head.first, text)]
-        return [
-            row for row in rows
-            if (tid is None or row[0] == tid)
-            and (generation is None or row[1] == generation)
-            and (attempt is None or row[2] == attempt)
-        ] if tid is not None or generation is not None or attempt is not None else rows
+            return [(self._wanted.mark, 0, 0, "log", warning, head.first, text)]
+        return self._wanted.of(rows)
 
     def _skip_to_last(self, segments: list[_Segment], last: int) -> None:
         """Begin at the latest block from which on there are `last` lines."""
@@ -237,7 +264,7 @@ class LogTail:
             (head.last, number, i)
             for number, segment in enumerate(segments)
             for i, head in enumerate(segment.heads)
-            if self._concerns(head)
+            if self._wanted.in_block(head)
         ]
         self._next = {segment.path.name: len(segment.heads) for segment in segments}
         have = 0
@@ -266,9 +293,11 @@ class _Lines:
         if rest:
             self._begun[key] = (row, rest[rest.rfind("\r", 0, -1) + 1 :])
 
+    def begun(self) -> list[LogLine]:
+        return [LogLine(*row[:6], _redrawn(text)) for row, text in self._begun.values()]
+
     def rest(self) -> Iterator[LogLine]:
-        for row, text in self._begun.values():
-            yield LogLine(*row[:6], _redrawn(text))
+        yield from self.begun()
         self._begun.clear()
 
 

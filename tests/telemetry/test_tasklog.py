@@ -76,6 +76,30 @@ def test_selection_by_task_generation_and_attempt(log: LogWriter) -> None:
     assert texts(log, 9) == []
 
 
+def test_selection_of_several_task_runs(log: LogWriter) -> None:
+    for tid in (1, 2, 3, 900):
+        put(log, tid, f"{tid}\n")
+        log.flush()
+    reader = LogReader(log.directory)
+    for wanted in ({1, 900}, [900, 1, 5], (1, *range(100, 1000))):
+        assert [line.text for line in reader.lines(wanted)] == ["1", "900"]
+    assert [line.text for line in reader.lines(range(2, 900))] == ["2", "3"]
+    assert [line.text for line in reader.lines(range(1, 4), last=2)] == ["2", "3"]
+    assert list(reader.lines([])) == []
+
+
+def test_a_line_that_is_begun_is_seen_and_comes_once(log: LogWriter) -> None:
+    tail = LogReader(log.directory).follow(1)
+    put(log, 1, "done 10 %\rdone 20 %")
+    log.flush()
+    assert list(tail.poll()) == []
+    assert [line.text for line in tail.begun()] == ["done 20 %"]
+    put(log, 1, "\rdone 30 %\n")
+    log.flush()
+    assert [line.text for line in tail.poll()] == ["done 30 %"]
+    assert tail.begun() == []
+
+
 def test_pieces_of_lines_are_joined_per_attempt_and_stream(log: LogWriter) -> None:
     put(log, 1, "a")
     put(log, 2, "b")

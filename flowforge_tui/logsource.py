@@ -1,0 +1,176 @@
+"""What a log pane shows, read beside the screen: the screen's loop never waits for a disk.
+
+Rule 1: one read at a time, in a thread of its own; the next is started by whoever takes the
+        result of the one before (`take`). What nobody waits for any more is thrown away.
+Rule 2: the first read fetches the newest lines that a book keeps, and lays them out, too.
+Rule 3: where nothing comes, it looks less often: a quiet run costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from flowforge_tui.logbook import MOST_LINES, LogBook, clean, letter, try_words
+from flowforge_tui.safe_text import safe_line
+
+if TYPE_CHECKING:
+    from engine.front import LogLine, LogReader
+    from engine.telemetry.log_reader import LogTail
+
+#: Seconds between two reads: of a log that grows, and of one in which nothing happens.
+QUICK, SLOW = 0.12, 0.5
+
+#: Reads in a row that bring nothing, after which an ended run's log counts as complete.
+_QUIET_READS = 3
+
+
+class Wanted(NamedTuple):
+    """Whose output is shown."""
+
+    directory: Path
+    tids: Collection[int] | None
+    """None: of the whole run."""
+    attempt: tuple[int, int] | None = None
+    """(generation, number) of the only attempt that is wanted; None: of all."""
+
+    @property
+    def single(self) -> bool:
+        """True for the log of one task run."""
+        return self.tids is not None and len(self.tids) == 1
+
+
+class News(NamedTuple):
+    """What a read found."""
+
+    book: LogBook | None
+    """Of the first read: the lines that were there, laid out."""
+    lines: list[LogLine]
+    begun: list[LogLine]
+
+
+class LogSource:
+    """Follows one log at a time."""
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        """`executor`: where reads happen; else a thread of its own."""
+        self._executor = executor
+        self._readers: tuple[Path, LogReader] | None = None
+        self._wanted: Wanted | None = None
+        self._tail: LogTail | None = None
+        self._job: Future[News] | None = None
+        self._due = 0.0
+        self._pause = QUICK
+        self._quiet = 0
+
+    def watch(self, wanted: Wanted | None) -> None:
+        """Follow another log, from its newest lines on; None: nothing."""
+        if self._job is not None:
+            self._job.cancel()
+        self._wanted, self._tail, self._job = wanted, None, None
+        self._due, self._pause, self._quiet = 0.0, QUICK, 0
+
+    def take(
+        self, now: float, *, live: bool, width: int, threshold: int
+    ) -> News | None:
+        """What was read since the last call, if anything; starts the next read when it is time.
+
+        `now`: seconds, monotonic. `live`: more may come. `width`, `threshold`: how a first read
+        is to be laid out. Raises OSError where the log cannot be read.
+        """
+        news = self._finished(now)
+        waits = self._job is None and now >= self._due
+        if waits and self._wanted is not None and (live or self._quiet < _QUIET_READS):
+            self._begin(self._wanted, width, threshold)
+        return news
+
+    def _finished(self, now: float) -> News | None:
+        job = self._job
+        if job is None or not job.done():
+            return None
+        self._job = None
+        self._due = now + SLOW
+        news = job.result()
+        if news.book is not None or news.lines:
+            self._pause, self._quiet = QUICK, 0
+        else:
+            self._pause, self._quiet = min(SLOW, self._pause * 1.5), self._quiet + 1
+        self._due = now + self._pause
+        return news
+
+    def _begin(self, wanted: Wanted, width: int, threshold: int) -> None:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="flowforge-log")
+        if self._tail is None:
+            tail = self._tail = self._reader(wanted.directory).follow(
+                wanted.tids, *(wanted.attempt or (None, None)), last=MOST_LINES)
+            self._job = self._executor.submit(_first, tail, wanted.single, width, threshold)
+        else:
+            self._job = self._executor.submit(_more, self._tail)
+
+    def _reader(self, directory: Path) -> LogReader:
+        """The same for as long as the directory is: it knows which block is where."""
+        from engine.front import LogReader
+
+        if self._readers is None or self._readers[0] != directory:
+            self._readers = directory, LogReader(directory)
+        return self._readers[1]
+
+    def close(self) -> None:
+        """Read no more."""
+        self.watch(None)
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _first(tail: LogTail, single: bool, width: int, threshold: int) -> News:
+    book = LogBook(splits=single)
+    book.arrange(width=width, threshold=threshold)
+    lines = [clean(line) for line in tail.poll()]
+    book.extend(lines, [clean(line) for line in tail.begun()])
+    return News(book, [], [])
+
+
+def _more(tail: LogTail) -> News:
+    lines = [clean(line) for line in tail.poll()]
+    return News(None, lines, [clean(line) for line in tail.begun()])
+
+
+# -- the whole, as a file -------------------------------------------------------------------------
+
+
+def whole(wanted: Wanted, name_of: Callable[[int], str]) -> Iterator[str]:
+    """Every line of a log as text, from its file: time, level, the task where there are several."""
+    from engine.front import LogReader
+
+    shown: tuple[int, int] | None = None
+    for line in LogReader(wanted.directory).lines(wanted.tids, *(wanted.attempt or (None, None))):
+        this = (line.generation, line.attempt)
+        if wanted.single and this != shown:
+            if shown is not None:
+                yield f"── {try_words(*this)} ──"
+            shown = this
+        yield as_text(line, "" if wanted.single else name_of(line.tid))
+
+
+def as_text(line: LogLine, name: str = "") -> str:
+    """One line for a file or a clipboard; safe for a terminal."""
+    from flowforge_tui.safe_text import safe
+
+    at = time.strftime("%H:%M:%S", time.localtime(line.time))
+    return f"{at} {letter(line.level)} {safe_line(name) + '  ' if name else ''}{safe(line.text)}"
+
+
+def save(path: Path, lines: Iterator[str]) -> int:
+    """Write lines to a new file that only the user may read; how many. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    count = 0
+    with open(fd, "w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(line + "\n")
+            count += 1
+    return count
