@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from engine.telemetry.shown import plan_lines as plan_lines
     from engine.telemetry.tasklog import LogLine as LogLine
     from engine.telemetry.tasklog import LogReader as LogReader
+    from engine.telemetry.tasklog import LogTail as LogTail
     from engine.worker.capture import redirect_fds as redirect_fds
 
 _MODULES = {
@@ -115,7 +116,7 @@ _MODULES = {
     "engine.telemetry.safe_text": ("safe", "safe_line"),
     "engine.telemetry.series": ("Durations", "Series"),
     "engine.telemetry.shown": ("failures_of", "plan_lines"),
-    "engine.telemetry.tasklog": ("LogLine", "LogReader"),
+    "engine.telemetry.tasklog": ("LogLine", "LogReader", "LogTail"),
     "engine.worker.capture": ("redirect_fds",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

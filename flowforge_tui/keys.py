@@ -89,7 +89,20 @@ MOVE_KEYS: tuple[Key, ...] = (
     Key("bottom", "end", "bottom", "End", "to the last line; follow, in the log", "move"),
 )
 
-GROUPS = ("move", "find", "select", "act", "inspect", "out", "view", "run")
+LOG_KEYS: tuple[Key, ...] = (
+    Key("wrap", "w", "wrap", "w", "wrap long lines", "log"),
+    Key("timestamps", "T", "timestamps", "T", "times of the lines", "log"),
+    Key("level", "v", "level", "v", "least level: all, info, warnings, errors", "log"),
+    Key("this_try", "a", "this_try", "a", "one try alone, and all again", "log"),
+    Key("search", "slash", "search", "/", "search", "log"),
+    Key("next_match", "n", "next_match", "n", "next match", "log"),
+    Key("previous_match", "N", "previous_match", "N", "previous match", "log"),
+    Key("left", "left", "left", "←", "the line's beginning", "log"),
+    Key("right", "right", "right", "→", "the line's end", "log"),
+    Key("end_search", "escape", "end_search", "Esc", "end the search", "log"),
+)
+
+GROUPS = ("move", "find", "select", "act", "inspect", "log", "out", "view", "run")
 
 
 def bindings(keys: tuple[Key, ...]) -> list[Binding]:
@@ -113,7 +126,7 @@ def read_keymap(file: Path) -> tuple[Mapping[str, str], str]:
         return {}, ""
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         return {}, f"{file} is left out: {error}"
-    known = {key.id for key in (*RUN_KEYS, *MOVE_KEYS)}
+    known = {key.id for key in (*RUN_KEYS, *MOVE_KEYS, *LOG_KEYS)}
     good = {name: keys for name, keys in data.items() if name in known and isinstance(keys, str)}
     wrong = [name for name in data if name not in good]
     if wrong:

@@ -65,14 +65,12 @@ class LogBook:
         """Cells a row of text has; 0: lines are not wrapped."""
         self.held = False
         """Nothing is dropped while somebody reads; see `full`."""
-        self.longest = 0
-        """Cells of the longest line that was shown, at least."""
         self._most = most
-        self._splits = splits
+        self.splits = splits
+        self.loose = 0
+        """So many of the last lines are begun only, and will be replaced."""
         self._lines: list[LogLine] = []
         self._chars = 0
-        self._loose = 0
-        """So many of the last lines are begun only, and will be replaced."""
         self._serials = array("q")
         self._starts = array("i")
         self._try: tuple[int, int] | None = None
@@ -86,7 +84,7 @@ class LogBook:
         self._add(lines)
         before = len(self._lines)
         self._add(begun)
-        self._loose = len(self._lines) - before
+        self.loose = len(self._lines) - before
         if not self.held:
             self._trim()
 
@@ -100,14 +98,14 @@ class LogBook:
 
     def _take_back(self) -> None:
         """Drop the lines that were begun only."""
-        if not self._loose:
+        if not self.loose:
             return
-        first = self.dropped + len(self._lines) - self._loose
+        first = self.dropped + len(self._lines) - self.loose
         row = bisect_left(self._serials, first)
         del self._serials[row:], self._starts[row:]
-        self._chars -= sum(len(line.text) for line in self._lines[-self._loose:])
-        del self._lines[-self._loose:]
-        self._loose = 0
+        self._chars -= sum(len(line.text) for line in self._lines[-self.loose:])
+        del self._lines[-self.loose:]
+        self.loose = 0
         last = self._lines[self._serials[-1] - self.dropped] if self._serials else None
         self._try = (last.generation, last.attempt) if last is not None else None
 
@@ -146,7 +144,7 @@ class LogBook:
     def _lay_out(self, serial: int, line: LogLine) -> None:
         if line.level < self.threshold:
             return
-        if self._splits:
+        if self.splits:
             this = (line.generation, line.attempt)
             if this != self._try and (self._try is not None or this[0] > 1 or this[1] > 1):
                 self._serials.append(serial)
@@ -236,6 +234,8 @@ def clean(line: LogLine) -> LogLine:
     if "\b" in text:
         text = _rubbed_out(text[:16 * LINE_CHARS])
     text = safe(text)
+    if "\n" in text:
+        text = text.replace("\n", " ")
     if "\t" in text:
         text = text[:LINE_CHARS + 1].expandtabs(TAB)
     if len(text) > LINE_CHARS:
@@ -254,8 +254,10 @@ def _rubbed_out(text: str) -> str:
     return "".join(kept)
 
 
-def breaks(text: str, width: int) -> list[int]:
+def breaks(text: str, width: int) -> Sequence[int]:
     """Where a text is broken that is to stand in rows of `width` cells; none if it fits."""
+    if text.isascii():
+        return range(width, len(text), width)
     if cell_len(text) <= width:
         return []
     found, at = [], 0

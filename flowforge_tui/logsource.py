@@ -19,8 +19,7 @@ from flowforge_tui.logbook import MOST_LINES, LogBook, clean, letter, try_words
 from flowforge_tui.safe_text import safe_line
 
 if TYPE_CHECKING:
-    from engine.front import LogLine, LogReader
-    from engine.telemetry.log_reader import LogTail
+    from engine.front import LogLine, LogReader, LogTail
 
 #: Seconds between two reads: of a log that grows, and of one in which nothing happens.
 QUICK, SLOW = 0.12, 0.5
@@ -66,6 +65,7 @@ class LogSource:
         self._due = 0.0
         self._pause = QUICK
         self._quiet = 0
+        self._live = True
 
     def watch(self, wanted: Wanted | None) -> None:
         """Follow another log, from its newest lines on; None: nothing."""
@@ -83,6 +83,8 @@ class LogSource:
         is to be laid out. Raises OSError where the log cannot be read.
         """
         news = self._finished(now)
+        if live != self._live:  # the last lines of a run that has just ended
+            self._live, self._quiet = live, 0
         waits = self._job is None and now >= self._due
         if waits and self._wanted is not None and (live or self._quiet < _QUIET_READS):
             self._begin(self._wanted, width, threshold)
@@ -128,7 +130,7 @@ class LogSource:
 
 
 def _first(tail: LogTail, single: bool, width: int, threshold: int) -> News:
-    book = LogBook(splits=single)
+    book = LogBook(splits=single, most=MOST_LINES)
     book.arrange(width=width, threshold=threshold)
     lines = [clean(line) for line in tail.poll()]
     book.extend(lines, [clean(line) for line in tail.begun()])
@@ -169,7 +171,7 @@ def save(path: Path, lines: Iterator[str]) -> int:
     """Write lines to a new file that only the user may read; how many. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     count = 0
-    with open(fd, "w", encoding="utf-8") as file:
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
         for line in lines:
             file.write(line + "\n")
             count += 1

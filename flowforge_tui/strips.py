@@ -45,11 +45,21 @@ class Line:
         """Text of our own in a column of `width` cells, cut with an ellipsis."""
         return self.add(fit(text, width, right=right), style)
 
+    def join(self, other: Line) -> Line:
+        """The left part of another line, as it is."""
+        self._left += other._left
+        return self
+
     def end(self, text: str, style: Style = PLAIN) -> Line:
         """Text of our own at the right edge, behind what is there already."""
         if text:
             self._right.append(Segment(text, style))
         return self
+
+    @property
+    def text(self) -> str:
+        """The left part without its styles."""
+        return "".join(segment.text for segment in self._left)
 
     @property
     def used(self) -> int:
