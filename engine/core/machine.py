@@ -214,7 +214,7 @@ class Machine(Dispatch):
         around = sorted({*nodes, *(c for k in nodes for c in self.graph.below(k))})
         self._recount(around)
         self.open = self._count_open()
-        if self.halted == "stop":
+        if self.halted == "stop" or self.over:
             self.halted = ""
         if self.run_state not in (RunState.RUNNING, RunState.PAUSED):
             self.run_state = RunState.RUNNING

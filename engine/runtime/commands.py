@@ -30,7 +30,7 @@ class Commands:
         self._known: dict[str, Callable[[list[str]], str]] = {
             "cancel": self.cancel, "pause": self.pause, "unpause": self.unpause,
             "retry": self.retry, "rerun": self.rerun, "status": self.status,
-            "waits": self.waits,
+            "waits": self.waits, "close": self.close,
         }
         self._answers: dict[str, Callable[[list[str]], dict[str, Any]]] = {
             "figures": self.figures, "inputs": self.inputs,
@@ -52,12 +52,22 @@ class Commands:
         return [tid for name in names for tid in self._names.find(name)]
 
     def _do(self, act: Callable[[Machine, float], Any]) -> Any:
-        if self._runner.machine.over:
-            raise RunError("the run has just ended")
         return self._runner.command(act)
+
+    def _check_open(self) -> None:
+        """Raise RunError if there is nothing left to steer."""
+        machine = self._runner.machine
+        if machine.over:
+            raise RunError(f"the run has ended {machine.run_state}; retry or rerun go on with it")
+
+    def _check_settled(self) -> None:
+        machine = self._runner.machine
+        if machine.halted in ("cancel", "drain") and not machine.over:
+            raise RunError("the run is being stopped; wait until it has ended")
 
     def cancel(self, tasks: list[str]) -> str:
         """Cancel the run, or some task runs."""
+        self._check_open()
         if not tasks:
             self._do(lambda m, at: m.cancel_run(at))
             return "the run is being cancelled"
@@ -69,6 +79,7 @@ class Commands:
 
     def pause(self, tasks: list[str]) -> str:
         """Stop dispatching, of the run or of some tasks. What runs goes on."""
+        self._check_open()
         if tasks:
             nodes = {self._runner.machine.node_of(t) for t in self._ids(tasks)}
             self._do(lambda m, at: m.pause_nodes(nodes))
@@ -89,6 +100,7 @@ class Commands:
 
     def retry(self, tasks: list[str]) -> str:
         """Run failed task runs again; without names, all that failed so far."""
+        self._check_settled()
         m = self._runner.machine
         ids = self._ids(tasks) if tasks else sorted(m.failed)
         reset = self._do(lambda machine, at: machine.retry(ids, at))
@@ -100,12 +112,19 @@ class Commands:
         """Discard successes and run again, with everything downstream."""
         if not tasks:
             raise RunError("name the tasks to rerun")
+        self._check_settled()
         ids = self._ids(tasks)
         reset = self._do(lambda machine, at: machine.rerun(ids, at))
         if not reset:
             raise RunError(f"nothing to rerun: {self._told(ids)}")
         return f"{len(reset)} task run{'s' if len(reset) != 1 else ''} will run again, " \
                "with everything downstream"
+
+    def close(self, tasks: list[str]) -> str:
+        """Have a run that stays open after its end go."""
+        ended = self._runner.machine.over
+        self._runner.end_session()
+        return "the run is closed" if ended else "the run will close when it has ended"
 
     def status(self, tasks: list[str]) -> str:
         """The run's state."""

@@ -147,6 +147,7 @@ class Launch:
             graph, self.machine, self.values, opened.store, self.executors, self.scope,
             carryover=self.carryover, put_blob=self._put_blob, say=self.reporter.say,
         )
+        self.runner.linger = request.linger
         self.notices = NoticeMaker(
             handlers, opened.run_id, self.machine, self.names, self.reporter.say
         )
@@ -377,7 +378,7 @@ class Launch:
                     str(self.settings.home) if self.opened.run_dir is not None else None,
                     self.outline, self.opened.history.record, self._logs(), self.commands,
                     self.scope.progress_of, self.scope.write_stray, self.look, self._gauges,
-                    self._stop)
+                    self._stop, self.runner.end_session)
         self.reporter.begin(live)
         for note in self.opened.notes:
             self.reporter.say(note)
@@ -460,6 +461,7 @@ class Launch:
 
     def _stop(self, level: int) -> None:
         """End the session: 1 starts nothing new, 2 stops what runs too, 3 leaves at once."""
+        self.runner.end_session()
         if level == 1:
             self.runner.note("stopping: no new task starts; once more to stop the running ones")
             self._drain(stop_running=False)

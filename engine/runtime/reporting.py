@@ -61,7 +61,9 @@ class Live:
     """Workers, queues, limits, CPU and memory as they are now."""
     stop: Callable[[int], None] | None = None
     """What Ctrl-C does: 1 starts nothing new, 2 stops what runs too, 3 leaves at once. The run
-    becomes INTERRUPTED, and can be resumed."""
+    becomes INTERRUPTED, and can be resumed; one that has ended and lingers is closed."""
+    close: Callable[[], None] | None = None
+    """Lets a run that lingers go: now if it has ended, else when it does."""
 
 
 class Reporter(Protocol):

@@ -40,6 +40,9 @@ class Request:
     """End a live owner on this machine first."""
     reporter: Callable[[str], Reporter] | None = None
     """Makes what shows the run, given the setting `output`; None: plain lines."""
+    linger: bool = False
+    """Once the run has ended, stay open for a retry or rerun until `Live.close`, or a signal. How
+    it ended is recorded by then."""
     taken: bool = False
     """True once a run has met it."""
     refusal: str = ""

@@ -31,7 +31,7 @@ from engine.core.events import (
     Succeeded,
 )
 from engine.core.machine import INFINITE, Machine
-from engine.core.states import SUCCESS
+from engine.core.states import SUCCESS, RunState
 from engine.errors import RunError, StorageError, StorageFull
 from engine.executors.base import Executor
 from engine.runtime.bus import Bus
@@ -63,6 +63,9 @@ HEAR_AFTER = 0.2
 SUSPENDED = 2.0
 #: An attempt that runs this long is announced as running before it ends (seconds).
 WORTH_ANNOUNCING = 0.01
+
+#: States in which a run that has ended may be gone on with in the same session.
+_LINGERS = frozenset({RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED})
 
 
 class Runner:
@@ -101,6 +104,8 @@ class Runner:
         self._inbox: deque[list[Attempt]] = deque()
         self._recorder = Recorder(store, self.bus.publish, self._tell)
         self._closing = False
+        self.linger = False
+        """Stay open for commands once the run has ended by itself; see `end_session`."""
         self.exceptions: dict[int, BaseException] = {}
         """The live exceptions of task runs that failed in this session, for `raise … from`."""
         self._announced: set[int] = set()
@@ -263,9 +268,14 @@ class Runner:
         settled = self._recorder.settle(ticket, wait=wait)
         if settled and self.machine.over:
             with self._lock:
-                if self.machine.over and self._recorder.stored == self._recorder.queued:
+                if self._ended() and self._recorder.stored == self._recorder.queued:
                     self._close()
         return settled
+
+    def _ended(self) -> bool:
+        """True if there is nothing left to come, not even a person's command."""
+        lingers = self.linger and self.machine.run_state in _LINGERS
+        return self.machine.over and not lingers
 
     def _fail(self, error: BaseException) -> None:
         """The disk failed, or what must not happen did: stop, and claim nothing more."""
@@ -314,7 +324,7 @@ class Runner:
         keeps the command from being recorded.
         """
         with self._lock:
-            if self._closing or self.machine.over:
+            if self._closing or self._ended():
                 raise RunError("the run has just ended")
             result = act(self.machine, now())
             ticket, asks = self._conclude()
@@ -327,6 +337,14 @@ class Runner:
         if self.broken is not None:
             raise self.broken
         return result
+
+    def end_session(self) -> None:
+        """Stay open no longer: now if the run has ended, else when it does."""
+        self.linger = False
+        try:
+            self._settle(self._recorder.queued, wait=False)
+        except BaseException as error:
+            self._fail(error)
 
     def abandon(self) -> None:
         """Stop at once, whatever is in hand: it is interrupted, and runs again on resume."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,41 +9,9 @@ from typing import Any
 import pytest
 
 from engine import task, workflow
-from engine.errors import FlowForgeError, RunError
-from engine.runtime.stored import open_stored
+from engine.errors import RunError
 from tests.runtime.harness import Bench, first, note, wait_for
-
-
-class LiveRun:
-    """A run on a thread of its own, kept from ending by a task that waits for a file."""
-
-    def __init__(self, bench: Bench, wf: Any, **more: Any) -> None:
-        self.bench = bench
-        self.outcome: Any = None
-        self._thread = threading.Thread(target=self._go, args=(wf, more), daemon=True)
-        self._thread.start()
-
-    def _go(self, wf: Any, more: dict[str, Any]) -> None:
-        self.outcome = self.bench.run(wf, parameters={"folder": str(self.bench.folder)}, **more)
-
-    def ask(self, command: str, *tasks: str) -> str:
-        return open_stored(self.bench.folder / "home", "latest").ask(command, tasks)
-
-    def state(self, name: str) -> str:
-        try:
-            stored = open_stored(self.bench.folder / "home", "latest")
-            return stored.state_word(stored.find(name)[0])
-        except FlowForgeError:
-            return "not there yet"
-
-    def until(self, name: str, state: str) -> None:
-        wait_for(lambda: self.state(name) == state, f"{name} to be {state}")
-
-    def end(self) -> Any:
-        (self.bench.folder / "go").touch()
-        self._thread.join(30)
-        assert not self._thread.is_alive(), "the run does not end"
-        return self.outcome
+from tests.runtime.live import LiveRun
 
 
 def gated(body: Any) -> Any:

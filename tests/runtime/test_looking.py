@@ -12,48 +12,10 @@ from engine.core.tasks import TaskSpec
 from engine.runtime.gauges import Gauges, Lane
 from engine.runtime.looking import preview
 from engine.runtime.places import find_place, place_of
-from engine.runtime.reporting import Live
-from engine.runtime.request import Request
 from engine.runtime.stored import open_stored
 from engine.worker.secrets import forget_all
 from tests.runtime.harness import Bench, wait_for
-from tests.runtime.test_live_commands import LiveRun
-
-
-class Holder:
-    """A reporter that keeps what it is told of the run."""
-
-    live: Live
-
-    def begin(self, live: Live) -> None:
-        self.live = live
-
-    def changes(self, batch: Any) -> None: ...
-
-    def say(self, text: str) -> None: ...
-
-    def plan(self, plan: Any) -> None: ...
-
-    def end(self, run: Any) -> None: ...
-
-
-class Watched(LiveRun):
-    """A live run whose `Live` is at hand."""
-
-    def __init__(self, bench: Bench, wf: Any, **more: Any) -> None:
-        self.holder = Holder()
-        super().__init__(bench, wf, request=Request(reporter=lambda output: self.holder), **more)
-
-    @property
-    def live(self) -> Live:
-        wait_for(lambda: hasattr(self.holder, "live"), "the run to begin")
-        return self.holder.live
-
-
-def helper() -> int:
-    """Between, so that lines differ."""
-    return 1
-
+from tests.runtime.live import Watched
 
 # -- code -------------------------------------------------------------------------------------
 
