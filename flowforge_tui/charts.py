@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import ceil
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
-_ASCII = " .:#"
+_ASCII = " .:-=+*#"
 #: From idle to busy all the time.
 _HEAT = " ░▒▓█"
 _ASCII_HEAT = " .-=#"

@@ -98,6 +98,8 @@ class RunView:
         """When the run took a state that ends a session; 0.0 while it goes on."""
         self.latest = 0.0
         """The latest moment that a change told of."""
+        self.session = 0.0
+        """When the session began that goes on, or the last one; as far as changes told of it."""
         self.version = 0
         """Counts up with every batch of changes."""
         self._dirty: set[int] = set()
@@ -317,8 +319,9 @@ class RunView:
         if change.state is TaskState.UP_FOR_RETRY:
             self.due[tid] = change.due
         self._note_try(a, change.state)
-        self.attempts.add(tid, a.number, a.start, a.end, change.state, worker_of(a))
         self.latest = max(self.latest, a.end)
+        self.attempts.add(
+            tid, a.number, a.start, a.end or self.latest, change.state, worker_of(a))
 
     def _started(self, change: Started) -> None:
         for a in change.attempts:
@@ -404,6 +407,8 @@ class RunView:
     def _run_moved(self, change: RunMoved) -> None:
         self.run_state, self.run_why = change.state, change.why
         goes_on = change.state in (RunState.RUNNING, RunState.PAUSED, RunState.CANCELLING)
+        if goes_on and (self.ended or not self.began):
+            self.session = change.at
         if goes_on and not self.began:
             self.began = change.at
         self.ended = 0.0 if goes_on else change.at
@@ -428,6 +433,7 @@ class RunView:
             dict(record.errors), dict(record.why), dict(record.due))
         view.run_state, view.run_why = record.run_state, record.run_why
         view.began, view.ended = record.began, record.ended
+        view.session = record.began
         view._recount()
         view._seed_attempts()
         return view
