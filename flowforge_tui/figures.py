@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from heapq import nsmallest
 from itertools import accumulate, chain, compress, islice
+from math import ceil, log2
 from operator import sub
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -412,14 +413,15 @@ def _grouped(
 
 def histogram(durations: Durations, width: int) -> tuple[list[float], float, float]:
     """Counts in `width` bins of equal width on a logarithmic scale; the scale's ends in seconds."""
-    from math import log2
-
     buckets = durations.buckets()
     if not buckets or width < 1:
         return [], 0.0, 0.0
-    low, high = log2(buckets[0][0]), log2(buckets[-1][0])
+    low, high = buckets[0][0], buckets[-1][1]
+    scale = width / log2(high / low)
     bins = [0.0] * width
-    for upper, number in buckets:
-        at = (log2(upper) - low) / (high - low) if high > low else 0.5
-        bins[min(width - 1, int(at * width))] += number
-    return bins, buckets[0][0], buckets[-1][0]
+    for lower, upper, number in buckets:
+        first, last = log2(lower / low) * scale, log2(upper / low) * scale
+        for i in range(int(first), min(width, ceil(last))):
+            share = (min(i + 1, last) - max(i, first)) / (last - first)
+            bins[i] += number * max(0.0, share)
+    return bins, low, high

