@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.core.events import Change
+from engine.worker.secrets import mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +105,8 @@ class Several:
 
     def say(self, text: str) -> None:
         """See `Reporter`."""
-        self._tell(lambda r: r.say(text))
+        clean = mask(text)
+        self._tell(lambda r: r.say(clean))
 
     def plan(self, plan: Any) -> None:
         """See `Reporter`."""
