@@ -80,7 +80,6 @@ if TYPE_CHECKING:
     from engine.telemetry.tasklog import LogReader as LogReader
     from engine.telemetry.tasklog import LogTail as LogTail
     from engine.worker.capture import redirect_fds as redirect_fds
-    from engine.worker.secrets import mask as mask
 
 _MODULES = {
     "engine.core.dag": ("Graph",),
@@ -119,7 +118,6 @@ _MODULES = {
     "engine.telemetry.shown": ("failures_of", "plan_lines"),
     "engine.telemetry.tasklog": ("LogLine", "LogReader", "LogTail"),
     "engine.worker.capture": ("redirect_fds",),
-    "engine.worker.secrets": ("mask",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -102,6 +102,14 @@ LOG_KEYS: tuple[Key, ...] = (
     Key("end_search", "escape", "end_search", "Esc", "end the search", "log"),
 )
 
+TREE_OWN_KEYS: tuple[Key, ...] = (
+    Key("expand", "right,plus", "expand", "→ +", "expand", "move"),
+    Key("collapse", "left,minus", "collapse", "← -", "collapse, or to the parent", "move"),
+    Key("expand_all", "asterisk", "expand_all", "*", "expand all, and back", "move"),
+    Key("back", "left_square_bracket", "back", "[", "back to the row before the jump", "move"),
+    Key("forth", "right_square_bracket", "forth", "]", "forth again", "move"),
+)
+
 GROUPS = ("move", "find", "select", "act", "inspect", "log", "out", "view", "run")
 
 

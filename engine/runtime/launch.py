@@ -91,7 +91,6 @@ def execute(
     with no_collection():
         outline = Outline.of(graph)
     about = About(name, file, form, parameters)
-    about.encoded()  # refused before anything is written
     selected = selected_nodes(graph, settings.until, settings.only)
     opened = open_run(
         about, settings, request.run_id, force=request.force,

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.core.events import Change
-from engine.worker.secrets import mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,8 +104,7 @@ class Several:
 
     def say(self, text: str) -> None:
         """See `Reporter`."""
-        clean = mask(text)
-        self._tell(lambda r: r.say(clean))
+        self._tell(lambda r: r.say(text))
 
     def plan(self, plan: Any) -> None:
         """See `Reporter`."""
