@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from engine.core.overview import sections_of as sections_of
     from engine.core.record import RunRecord as RunRecord
     from engine.core.states import IS_TERMINAL as IS_TERMINAL
+    from engine.runtime.checkup import Finding as Finding
+    from engine.runtime.checkup import check_up as check_up
     from engine.runtime.find import find_workflows as find_workflows
     from engine.runtime.gauges import Gauges as Gauges
     from engine.runtime.gauges import Lane as Lane
@@ -90,6 +92,7 @@ _MODULES = {
     "engine.core.overview": ("Overview", "Section", "sections_of"),
     "engine.core.record": ("RunRecord",),
     "engine.core.states": ("IS_TERMINAL",),
+    "engine.runtime.checkup": ("Finding", "check_up"),
     "engine.runtime.find": ("find_workflows",),
     "engine.runtime.gauges": ("Gauges", "Lane", "Limit"),
     "engine.runtime.looking": ("Look", "preview"),

@@ -395,6 +395,7 @@ def _read(run_dir: Path) -> History:
         return history
     try:
         history = load_history(run_dir, reader.rows, reader.meta())
+        reader.check_end()
         history.damage += [d for d in reader.damage if d not in history.damage]
     finally:
         reader.close()

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from engine.errors import StorageBroken, StorageError, StorageFull
@@ -19,6 +20,33 @@ def free_bytes(directory: Path) -> int:
         return shutil.disk_usage(directory).free
     except OSError:
         return 0
+
+
+def free_inodes(directory: Path) -> int | None:
+    """Files that can still be made there; None where the filesystem does not count them."""
+    if sys.platform == "win32":
+        return None
+    found = os.statvfs(directory)
+    return found.f_favail if found.f_files else None
+
+
+def check_writable(directory: Path) -> float:
+    """Make a file there, lock it, sync it, and remove it; the sync's seconds. Raises OSError."""
+    path = directory / f".check.{os.getpid()}.{secrets.token_hex(4)}"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        try:
+            if sys.platform != "win32":
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.write(b"x")
+            file.flush()
+            begin = time.perf_counter()
+            os.fsync(file.fileno())
+            return time.perf_counter() - begin
+        finally:
+            path.unlink()
 
 
 def sync_directory(directory: Path) -> None:

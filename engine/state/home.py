@@ -183,17 +183,22 @@ class Home:
 
     def network_filesystem(self) -> str | None:
         """The kind of network filesystem it is on, where locks may not hold; None if local."""
+        kind = self.filesystem()
+        return kind if kind in _NETWORK else None
+
+    def filesystem(self) -> str | None:
+        """The kind of filesystem that it is on, or would be; None where that is not known."""
         try:
             mounts = MOUNTS.read_text("utf-8", "replace").splitlines()
         except OSError:
             return None
-        best, kind = "", ""
+        best, kind = "", None
         here = f"{self.path.resolve()}/"
         for line in mounts:
             _, point, found, *_ = line.split(" ")
             if here.startswith(point.rstrip("/") + "/") and len(point) >= len(best):
                 best, kind = point, found
-        return kind if kind in _NETWORK else None
+        return kind
 
 
 def _runtime_directories() -> list[Path]:

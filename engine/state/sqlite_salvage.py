@@ -39,12 +39,11 @@ def examine(path: Path) -> Findings:
     Raises NewerSchema, StorageError.
     """
     found = Findings()
-    wal = path.with_name(path.name + "-wal")
-    log_missing = not wal.exists() or wal.stat().st_size == 0
+    log_missing = log_is_missing(path)
     try:
         with contextlib.closing(connect_reader(path)) as connection:
             _check_structure(connection, found)
-            _check_end(connection, found, log_missing)
+            check_end(connection, found.notes, log_missing)
     except sqlite3.DatabaseError as exc:
         if _cannot_open(exc):
             raise
@@ -70,18 +69,27 @@ def _check_structure(connection: sqlite3.Connection, found: Findings) -> None:
             found.unusable = True
 
 
-def _check_end(connection: sqlite3.Connection, found: Findings, log_missing: bool) -> None:
-    """Rows lost at the end leave no gap; the seal of the last owner tells of them."""
-    sealed = read_meta(connection, found.notes).get(".sealed")
+def log_is_missing(path: Path) -> bool:
+    """True if there is no write-ahead log beside the file, or nothing in it."""
+    wal = path.with_name(path.name + "-wal")
+    return not wal.exists() or wal.stat().st_size == 0
+
+
+def check_end(connection: sqlite3.Connection, notes: list[str], log_missing: bool) -> None:
+    """Rows lost at the end leave no gap; the seal of the last owner tells of them.
+
+    `log_missing`: as it was before the connection was made. Raises sqlite3.DatabaseError.
+    """
+    sealed = read_meta(connection, notes).get(".sealed")
     last = connection.execute("SELECT max(seq) FROM journal").fetchone()[0] or 0
     if sealed is None:
-        found.notes.append("run.db has lost the words about how it was closed")
+        notes.append("run.db has lost the words about how it was closed")
     elif sealed == "" and log_missing:
-        found.notes.append(
+        notes.append(
             "the write-ahead log (run.db-wal) is missing: what was recorded last is lost"
         )
     elif sealed.isdigit() and int(sealed) > last:
-        found.notes.append(f"the last {int(sealed) - last} rows of the journal are lost")
+        notes.append(f"the last {int(sealed) - last} rows of the journal are lost")
 
 
 def rebuild(path: Path, epoch: int) -> str:

@@ -54,6 +54,8 @@ class SqliteReader:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self.damage: list[str] = []
+        self.log_was_missing = False
+        """There was no write-ahead log before this look, which makes one."""
         self._connection = connection
 
     def rows(self, after: int = 0) -> Iterator[Row]:
@@ -64,6 +66,15 @@ class SqliteReader:
         """The meta words that are undamaged."""
         words = read_meta(self._connection, self.damage)
         return {k: v for k, v in words.items() if not k.startswith(".")}
+
+    def check_end(self) -> None:
+        """Note in `damage` if rows at the journal's end are lost, which leaves no gap."""
+        from engine.state.sqlite_salvage import check_end
+
+        try:
+            check_end(self._connection, self.damage, self.log_was_missing)
+        except sqlite3.Error as exc:
+            self.damage.append(f"the journal's end cannot be read ({exc})")
 
     def close(self) -> None:
         """Let go of the file. May be called twice."""
@@ -135,8 +146,13 @@ class SqliteStore(SqliteReader):
     @staticmethod
     def read(path: Path) -> SqliteReader:
         """Look at a journal, whoever writes it. Raises NewerSchema, StorageError."""
+        from engine.state.sqlite_salvage import log_is_missing
+
         with _translated(path):
-            return SqliteReader(path, connect_reader(path))
+            missing = log_is_missing(path)
+            reader = SqliteReader(path, connect_reader(path))
+        reader.log_was_missing = missing
+        return reader
 
     # -- writing -----------------------------------------------------------------------------
 

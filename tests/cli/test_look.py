@@ -131,11 +131,3 @@ def test_a_damaged_run_is_listed_and_does_not_hide_the_others(place: Place) -> N
     # The snapshot is the second copy.
     text = place.do("show", newest).stdout
     assert "11 succeeded" in text and "damage: the journal cannot be read" in text
-
-
-def test_doctor_finds_the_state_directory_good_or_bad(place: Place) -> None:
-    assert "wrong" not in place.do("doctor").stdout
-    (place.path / ".flowforge").mkdir()
-    (place.path / ".flowforge").chmod(0o777)
-    done = place.do("doctor", code=3)
-    assert "chmod 700" in done.stdout
