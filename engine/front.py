@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from engine.runtime.options import options_from as options_from
     from engine.runtime.outline import Outline as Outline
     from engine.runtime.places import Place as Place
+    from engine.runtime.places import find_place as find_place
     from engine.runtime.plan import PlanEntry as PlanEntry
     from engine.runtime.replay import Damaged as Damaged
     from engine.runtime.replay import Figures as Figures
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from engine.telemetry.tasklog import LogReader as LogReader
     from engine.telemetry.tasklog import LogTail as LogTail
     from engine.worker.capture import redirect_fds as redirect_fds
+    from engine.worker.secrets import mask as mask
 
 _MODULES = {
     "engine.core.dag": ("Graph",),
@@ -98,7 +100,7 @@ _MODULES = {
     "engine.runtime.looking": ("Look", "preview"),
     "engine.runtime.options": ("RunOptions", "options_from"),
     "engine.runtime.outline": ("Outline",),
-    "engine.runtime.places": ("Place",),
+    "engine.runtime.places": ("Place", "find_place"),
     "engine.runtime.plan": ("PlanEntry",),
     "engine.runtime.replay": (
         "Damaged", "Figures", "Follower", "GraphChanged", "OutlineChanged", "PastAttempt",
@@ -121,6 +123,7 @@ _MODULES = {
     "engine.telemetry.shown": ("failures_of", "plan_lines"),
     "engine.telemetry.tasklog": ("LogLine", "LogReader", "LogTail"),
     "engine.worker.capture": ("redirect_fds",),
+    "engine.worker.secrets": ("mask",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

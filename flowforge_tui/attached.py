@@ -8,17 +8,28 @@ Rule 2: whether it is live is asked of its lock, once a second, never of its las
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine import RunState
-from engine.front import Damaged, Figures, Follower, GraphChanged, OutlineChanged, SessionBegan
+from engine.errors import StorageError
+from engine.front import (
+    Damaged,
+    Figures,
+    Follower,
+    GraphChanged,
+    OutlineChanged,
+    SessionBegan,
+    find_place,
+    open_stored,
+    preview,
+)
 from flowforge_tui.feed import Feed
 from flowforge_tui.model import RunView
 from flowforge_tui.shape import Shape
 
 if TYPE_CHECKING:
-    from engine.front import Change, Step, StoredRun
+    from engine.front import Change, Place, Step, StoredRun
 
 #: Seconds between two looks at the owner's lock.
 _LOOK = 1.0
@@ -108,3 +119,34 @@ class StoredFeed(Feed):
         except RunError:  # it has just ended
             return ""
 
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """As in `Feed`."""
+        about = dict(self.stored.about)
+        try:
+            known = self.stored.parameters(trusted=False)
+            about["parameters"] = {name: preview(value) for name, value in known.items()}
+        except StorageError as error:
+            about["parameters"] = {"(unreadable)": str(error)}
+        return about
+
+    # -- a task run's own -----------------------------------------------------------------------
+
+    def inputs(self, tid: int) -> Mapping[str, str]:
+        """As in `Feed`. Raises StorageError, RunError."""
+        return self._stored_now(tid).inputs(tid)
+
+    def output(self, tid: int) -> str:
+        """As in `Feed`. Raises StorageError, RunError."""
+        return self._stored_now(tid).preview(tid)
+
+    def place(self, tid: int) -> Place | None:
+        """As in `Feed`."""
+        return find_place(*self.view.shape.code_of(self.view.node[tid]))
+
+    def _stored_now(self, tid: int) -> StoredRun:
+        """The run as it was last opened; opened again if the task run has moved on since."""
+        state = self.stored.record.state
+        if tid >= len(state) or state[tid] != self.view.state[tid]:
+            self.stored = open_stored(self.stored.home, self.run_id)
+        return self.stored

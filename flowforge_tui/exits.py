@@ -68,6 +68,10 @@ def tell(error: BaseException) -> int:
 
 def say(text: str) -> None:
     """A message on stderr, in whatever encoding that has; silent if it is closed."""
+    if "engine.worker.secrets" in sys.modules:
+        from engine.front import mask
+
+        text = mask(text)
     stream = sys.stderr
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:

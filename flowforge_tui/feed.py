@@ -20,7 +20,7 @@ from flowforge_tui.shape import Shape
 
 if TYPE_CHECKING:
     from engine import Run
-    from engine.front import Change, Live
+    from engine.front import Change, Live, Place
 
 
 class Feed:
@@ -66,6 +66,25 @@ class Feed:
     def waits_for(self, tid: int) -> str:
         """What a QUEUED task run waits for; empty if that is not known."""
         return ""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the run was started with, as in `Live.about`."""
+        return {}
+
+    # -- a task run's own (see `details`) ---------------------------------------------------------
+
+    def inputs(self, tid: int) -> Mapping[str, str]:
+        """What a task run is given → as shown."""
+        return {}
+
+    def output(self, tid: int) -> str:
+        """Its result as shown; empty if there is none."""
+        return ""
+
+    def place(self, tid: int) -> Place | None:
+        """Where its code is; None for a command, or where that is not known."""
+        return None
 
 
 class LiveFeed(Feed):
@@ -141,8 +160,28 @@ class LiveFeed(Feed):
         answer = live.commands.handle({"command": command, "tasks": list(tasks), **more})
         return str(answer.get("message", ""))
 
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """As in `Feed`."""
+        return self._live.about if self._live is not None else {}
+
     def waits_for(self, tid: int) -> str:
         """As in `Feed`."""
         if self._live is None or not self.live:
             return ""
         return str(self._live.machine.waits_for(tid))
+
+    def inputs(self, tid: int) -> Mapping[str, str]:
+        """As in `Feed`."""
+        look = self._live.look if self._live is not None else None
+        return look.inputs(tid) if look is not None else {}
+
+    def output(self, tid: int) -> str:
+        """As in `Feed`."""
+        look = self._live.look if self._live is not None else None
+        return look.output(tid) if look is not None else ""
+
+    def place(self, tid: int) -> Place | None:
+        """As in `Feed`."""
+        look = self._live.look if self._live is not None else None
+        return look.place(tid) if look is not None else None

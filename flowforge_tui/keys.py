@@ -102,15 +102,13 @@ LOG_KEYS: tuple[Key, ...] = (
     Key("end_search", "escape", "end_search", "Esc", "end the search", "log"),
 )
 
-TREE_OWN_KEYS: tuple[Key, ...] = (
-    Key("expand", "right,plus", "expand", "→ +", "expand", "move"),
-    Key("collapse", "left,minus", "collapse", "← -", "collapse, or to the parent", "move"),
-    Key("expand_all", "asterisk", "expand_all", "*", "expand all, and back", "move"),
-    Key("back", "left_square_bracket", "back", "[", "back to the row before the jump", "move"),
-    Key("forth", "right_square_bracket", "forth", "]", "forth again", "move"),
+DETAIL_KEYS: tuple[Key, ...] = (
+    Key("follow_link", "enter", "follow_link", "Enter", "go to the task, or the try's log",
+        "detail"),
+    Key("leave", "escape", "leave", "Esc", "back to the tree", "detail"),
 )
 
-GROUPS = ("move", "find", "select", "act", "inspect", "log", "out", "view", "run")
+GROUPS = ("move", "find", "select", "act", "inspect", "log", "detail", "out", "view", "run")
 
 
 def bindings(keys: tuple[Key, ...]) -> list[Binding]:
@@ -134,7 +132,7 @@ def read_keymap(file: Path) -> tuple[Mapping[str, str], str]:
         return {}, ""
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         return {}, f"{file} is left out: {error}"
-    known = {key.id for key in (*RUN_KEYS, *MOVE_KEYS, *LOG_KEYS)}
+    known = {key.id for key in (*RUN_KEYS, *MOVE_KEYS, *LOG_KEYS, *DETAIL_KEYS)}
     good = {name: keys for name, keys in data.items() if name in known and isinstance(keys, str)}
     wrong = [name for name in data if name not in good]
     if wrong:

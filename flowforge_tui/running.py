@@ -80,14 +80,14 @@ def tell_result(run: Run) -> None:
         return
     import reprlib
 
-    from engine.front import safe_line
+    from engine.front import mask, safe_line
 
     short = reprlib.Repr()
     short.maxdict = short.maxlist = short.maxtuple = 12
     short.maxstring = short.maxother = 200
     result = run.result
     if result is not None:
-        exits.say(f"result: {safe_line(short.repr(result), RESULT_WIDTH)}")
+        exits.say(f"result: {safe_line(mask(short.repr(result)), RESULT_WIDTH)}")
 
 
 def console(output: str, events: IO[str] | None = None) -> Reporter:

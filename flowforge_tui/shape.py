@@ -87,13 +87,14 @@ class Shape:
                 below[above].append(node)
         return below
 
+    def code_of(self, node: int) -> tuple[str, int, str]:
+        """(file, line, name) of a node's function as it was recorded; empty if not known."""
+        spec = self._outline.spec(node)
+        return spec.file, spec.line, spec.function
+
     def is_mapped(self, node: int) -> bool:
         """True if the node's task runs are the items of a map."""
         return node in self._outline.maps
-
-    def tries_of(self, node: int) -> int:
-        """How many attempts a node's task runs have before they are FAILED; crashes are extra."""
-        return self._outline.spec(node).retries + 1
 
     def follows(self, node: int) -> Sequence[int]:
         """The mapped nodes that a mapped node goes along with item by item."""

@@ -63,6 +63,7 @@ from engine.worker.codec import (
 from engine.worker.context import HERE, RunScope
 from engine.worker.failures import describe
 from engine.worker.resources import WorkerResources
+from engine.worker.secrets import hiding, holds_secret, refuse
 
 #: Seconds between the flusher's looks; an outcome that it sees twice is sent.
 FLUSH_EVERY = 0.005
@@ -368,7 +369,7 @@ class Worker:
                     value = spec.fn(*args, **kwargs)
                 if spec.options.outputs is not None:
                     check_outputs(spec, value)
-                result = value if type(value) in SCALARS else self._kept(value)
+                result = value if type(value) in SCALARS else self._kept(spec, value)
                 self._armed = NOTHING
                 return result
             except BaseException as exc:
@@ -378,9 +379,11 @@ class Worker:
             self._endings[held.serial] = _ending(held, exc)
         return None
 
-    def _kept(self, value: Any) -> Any:
+    def _kept(self, spec: TaskSpec, value: Any) -> Any:
         """What is stored of a result. Raises UnserialisableError for one that is lost so."""
         stored = to_stored(value)
+        if hiding() and spec.options.persist:
+            refuse(stored)
         if type(stored) is Encoded:
             try:
                 decode(stored)
@@ -504,7 +507,12 @@ def _ending(held: Held, exc: BaseException) -> Ending:
 
 
 def _carried(exc: BaseException) -> bytes | None:
-    """The exception itself as bytes, if it survives the journey; its description always does."""
+    """The exception itself as bytes, if it survives the journey; its description always does.
+
+    One that would show a secret stays here: the engine may not know what to mask.
+    """
+    if holds_secret(exc):
+        return None
     try:
         data = encode(exc)
         back = decode(data)

@@ -33,7 +33,7 @@ from engine.runtime.gauges import Gauges, read_gauges
 from engine.runtime.history import GRAPHS, History, graphs_in, load_history, save_snapshot
 from engine.runtime.journal import pack_entries
 from engine.runtime.lanes import lanes_of, make_executors, worker_counts
-from engine.runtime.looking import Look
+from engine.runtime.looking import Look, preview
 from engine.runtime.names import Names
 from engine.runtime.notify import NoticeMaker, Registered
 from engine.runtime.opening import About, Opened, open_run, session_entry
@@ -91,6 +91,7 @@ def execute(
     with no_collection():
         outline = Outline.of(graph)
     about = About(name, file, form, parameters)
+    about.encoded()  # refused before anything is written
     selected = selected_nodes(graph, settings.until, settings.only)
     opened = open_run(
         about, settings, request.run_id, force=request.force,
@@ -378,7 +379,7 @@ class Launch:
                     str(self.settings.home) if self.opened.run_dir is not None else None,
                     self.outline, self.opened.history.record, self._logs(), self.commands,
                     self.scope.progress_of, self.scope.write_stray, self.look, self._gauges,
-                    self._stop, self.runner.end_session)
+                    self._stop, self.runner.end_session, self._facts())
         self.reporter.begin(live)
         for note in self.opened.notes:
             self.reporter.say(note)
@@ -394,6 +395,14 @@ class Launch:
         self._tell_end(run)
         self.reporter.end(run)
         return run
+
+    def _facts(self) -> dict[str, Any]:
+        about, s = self.about, self.settings
+        return {
+            "file": about.file or "", "executor": s.executor, "workers": s.workers,
+            "durability": s.durability,
+            "parameters": {name: preview(value) for name, value in about.parameters.items()},
+        }
 
     def _resumed_line(self) -> str:
         if not self.opened.resumed:

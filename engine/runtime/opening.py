@@ -27,6 +27,7 @@ from engine.state.sqlite_store import SqliteStore
 from engine.state.store import MemoryStore, Store
 from engine.worker.clock import now
 from engine.worker.codec import encode
+from engine.worker.secrets import hiding, refuse
 
 #: A run in one of these states is carried on when the same script is started again.
 UNFINISHED = frozenset({
@@ -45,8 +46,11 @@ class About:
     parameters: Mapping[str, Any]
 
     def encoded(self) -> bytes:
-        """The parameters as stored. Raises UnserialisableError."""
-        return encode(dict(self.parameters))
+        """The parameters as stored. Raises UnserialisableError, also for a secret's value."""
+        data = encode(dict(self.parameters), "parameters")
+        if hiding():
+            refuse(data, "parameters")
+        return data
 
     def identity(self) -> str:
         """Names all runs of the same file, workflow and parameters."""

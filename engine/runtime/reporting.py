@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.core.events import Change
+from engine.worker.secrets import mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +65,9 @@ class Live:
     becomes INTERRUPTED, and can be resumed; one that has ended and lingers is closed."""
     close: Callable[[], None] | None = None
     """Lets a run that lingers go: now if it has ended, else when it does."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What it was started with: "file", "executor", "workers", "durability", and "parameters" as
+    name → value as shown."""
 
 
 class Reporter(Protocol):
@@ -104,7 +108,8 @@ class Several:
 
     def say(self, text: str) -> None:
         """See `Reporter`."""
-        self._tell(lambda r: r.say(text))
+        clean = mask(text)
+        self._tell(lambda r: r.say(clean))
 
     def plan(self, plan: Any) -> None:
         """See `Reporter`."""

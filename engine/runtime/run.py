@@ -11,6 +11,7 @@ from engine.core.states import FAILED, RunState, TaskState
 from engine.errors import RunFailed, TaskFailed
 from engine.runtime.names import Names
 from engine.worker.codec import ABSENT
+from engine.worker.failures import masked
 
 
 class TaskRun:
@@ -152,7 +153,7 @@ class Run:
         if cause is None and failed:
             first = self.task_runs[failed[0]].error
             cause = TaskFailed(f"{failed[0]}: {first}") if first is not None else None
-        raise error from cause
+        raise error from (masked(cause) if cause is not None else None)
 
     def __repr__(self) -> str:
         return f"<Run {self.run_id} of {self.workflow!r}: {self.state}>"

@@ -20,6 +20,7 @@ from engine.core.record import NO_VALUE
 from engine.core.states import IS_GOOD, TaskState
 from engine.errors import DefinitionError, Skip
 from engine.worker.codec import ABSENT, SCALARS, BlobRef, Encoded, decode, encode
+from engine.worker.secrets import mask
 
 RELEASED: Any = type("Released", (), {"__repr__": lambda s: "RELEASED", "__slots__": ()})()
 """Stands in `slots` where a result was let go."""
@@ -222,7 +223,7 @@ class Values:
                 f"{node.name!r} follows {followed[0].name!r} item by item and takes its names; "
                 "put key= on that map, or add barrier=True"
             )
-        keys = [str(info.key(*(s[i] for s in items.values()))) for i in range(count)]
+        keys = [mask(str(info.key(*(s[i] for s in items.values())))) for i in range(count)]
         if len(set(keys)) < count:
             double = next(k for k in keys if keys.count(k) > 1)
             raise DefinitionError(

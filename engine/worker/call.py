@@ -14,6 +14,7 @@ from engine.errors import AttemptStopped, Skip, UnserialisableError
 from engine.worker.codec import ABSENT, to_stored
 from engine.worker.failures import describe
 from engine.worker.resources import WorkerResources, opened
+from engine.worker.secrets import hiding, mask, refuse
 
 
 def call(
@@ -43,7 +44,12 @@ def check_outputs(spec: TaskSpec, value: Any) -> None:
 
 def stored_result(spec: TaskSpec, value: Any) -> Any:
     """What is kept of a result. Raises UnserialisableError."""
-    return to_stored(value) if spec.options.persist else ABSENT
+    if not spec.options.persist:
+        return ABSENT
+    stored = to_stored(value)
+    if hiding():
+        refuse(stored)
+    return stored
 
 
 def report_exception(a: Attempt, error: BaseException) -> None:
@@ -53,7 +59,7 @@ def report_exception(a: Attempt, error: BaseException) -> None:
     and KeyboardInterrupt raised by the task included, is the task's failure.
     """
     if isinstance(error, Skip):
-        a.stop(SKIPPED, error.why)
+        a.stop(SKIPPED, mask(str(error.why)))
     elif isinstance(error, AttemptStopped):
         a.stop(CANCELLED, str(error))
     elif isinstance(error, UnserialisableError):

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import TracebackType
 
 from engine.core.events import ErrorInfo
-from engine.worker.secrets import mask
+from engine.errors import TaskFailed
+from engine.worker.secrets import holds_secret, mask
 
 #: Characters kept of a message, and of a traceback (a third of its head, the rest its end:
 #: the cause of a chain stands first, the failure itself last).
@@ -46,6 +47,14 @@ def describe(exc: BaseException) -> ErrorInfo:
             type=_plain(type(exc).__name__),
             message=f"(the error could not be described: {type(failure).__name__})",
         )
+
+
+def masked(exc: BaseException) -> BaseException:
+    """The exception, to be raised or printed; one that would show a secret as a TaskFailed."""
+    if not holds_secret(exc):
+        return exc
+    told = describe(exc)
+    return TaskFailed(f"{told.type}: {told.message}\n{told.traceback}".rstrip())
 
 
 def shorten(text: str, limit: int) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from engine.worker.context import HERE
 from engine.worker.lines import LINE_LIMIT, cut, decode
-from engine.worker.secrets import mask
+from engine.worker.secrets import longest, mask
 
 if TYPE_CHECKING:
     from engine.core.events import Attempt
@@ -70,15 +70,25 @@ class Router:
         # threads of one attempt and the drainer need no lock.
         if held and (piece := held.pop(attempt, None)) is not None:
             text = piece[0] + text
-        if text[-1:] == "\n" or len(text) > _MOST_HELD:
+        if text[-1:] == "\n":
             _deliver(attempt, self.stream, text)
-        elif text:
+            return size
+        if len(text) > _MOST_HELD:
+            text = self._deliver_most(attempt, text)
+        if text:
             piece = [text]
             if held.setdefault(attempt, piece) is not piece:
                 _deliver(attempt, self.stream, text)
             if not _drainer.awake:
                 _drainer.wake()
         return size
+
+    def _deliver_most(self, attempt: Attempt, text: str) -> str:
+        """Hand on a long piece of a line; returns its end, in which a secret may just begin."""
+        text = mask(text)
+        cut_at = len(text) - max(0, min(longest() - 1, _MOST_HELD))
+        _deliver(attempt, self.stream, text[:cut_at])
+        return text[cut_at:]
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:

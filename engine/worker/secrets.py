@@ -2,9 +2,11 @@
 
 Rule 1: a `Secret` is a name. Its value is read when asked for, and is in no pickle, no
         journal row and no repr.
-Rule 2: from the moment a value is revealed, `mask` hides it from everything that this
-        process logs, stores or shows as text.
-Rule 3: a run without secrets pays one truth test for all that.
+Rule 2: from the moment a `Secret` is made, or its value read, `mask` hides the value from
+        everything that this process logs, stores or shows as text.
+Rule 3: data is not masked, which would change it: a result that holds a secret's value is
+        refused instead of stored.
+Rule 4: a run without secrets pays one truth test for all that.
 """
 
 from __future__ import annotations
@@ -12,15 +14,19 @@ from __future__ import annotations
 import os
 from typing import NoReturn
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, UnserialisableError
 
 MASK = "***"
 
 #: A shorter value would blot out innocent text ("no", "42") and is not masked.
 SHORTEST = 4
+#: A shorter value may well stand in a result by chance, and does not keep it from being stored.
+SHORTEST_REFUSED = 8
 
 #: What `mask` looks for, longest first, so that no secret that contains another survives in part.
 _hidden: list[str] = []
+#: The values themselves, and what they are called.
+_known: dict[str, str] = {}
 
 
 class Secret:
@@ -34,6 +40,9 @@ class Secret:
     def __init__(self, name: str) -> None:
         self.name = name
         """The environment variable that holds the value."""
+        value = os.environ.get(name)
+        if value is not None:
+            remember(value, name)
 
     @classmethod
     def env(cls, name: str) -> Secret:
@@ -64,7 +73,7 @@ class Secret:
                 f"the secret {self.name} is not set; export {self.name}=… in the environment "
                 "that starts the run, then resume it"
             )
-        remember(value)
+        remember(value, self.name)
         return value
 
     @property
@@ -99,23 +108,30 @@ class Secret:
     __radd__ = __add__
 
 
-def remember(value: str) -> None:
+def remember(value: str, name: str = "") -> None:
     """Mask `value` from now on, in the forms in which it turns up in logs and tracebacks."""
     global _hidden
-    if len(value) < SHORTEST:
+    if len(value) < SHORTEST or value in _known:
         return
-    new = [form for form in _forms(value) if form not in _hidden]
-    if new:
-        # A new list, not a change of the old one: other threads may be masking with it.
-        _hidden = sorted({*_hidden, *new}, key=len, reverse=True)
+    _known[value] = name
+    # A new list, not a change of the old one: other threads may be masking with it.
+    _hidden = sorted({*_hidden, *_forms(value)}, key=len, reverse=True)
 
 
 def _forms(value: str) -> list[str]:
+    from base64 import b64encode
     from json import dumps
     from urllib.parse import quote, quote_plus
 
-    escaped = (repr(value)[1:-1], dumps(value)[1:-1], quote(value), quote_plus(value))
-    return [value, *(form for form in escaped if form != value)]
+    data = value.encode("utf-8", "surrogateescape")
+    forms = {
+        value, repr(value)[1:-1], dumps(value)[1:-1], dumps(value, ensure_ascii=False)[1:-1],
+        repr(data)[2:-1], b64encode(data).decode(), b64encode(data, b"-_").decode(),
+        quote(data), quote_plus(data), value.replace("'", "'\"'\"'"),
+    }
+    # A key of several lines is often printed line by line.
+    forms |= {line for line in value.splitlines() if len(line) >= SHORTEST_REFUSED}
+    return [form for form in forms if len(form) >= SHORTEST]
 
 
 def mask(text: str) -> str:
@@ -128,8 +144,40 @@ def mask(text: str) -> str:
     return text
 
 
+def holds_secret(error: BaseException) -> bool:
+    """True if a traceback of this exception would show a secret."""
+    from traceback import format_exception
+
+    if not _hidden:
+        return False
+    try:
+        text = "".join(format_exception(error))
+    except Exception:  # whatever its own methods raise
+        return True
+    return mask(text) != text
+
+
+def refuse(stored: object, what: str = "result") -> None:
+    """Raise UnserialisableError if something about to be stored holds a secret's value."""
+    for value, name in _known.items():
+        if len(value) < SHORTEST_REFUSED:
+            continue
+        if (value in stored if isinstance(stored, str) else
+                isinstance(stored, bytes) and value.encode("utf-8", "surrogatepass") in stored):
+            raise UnserialisableError(
+                what, f"it holds the value of the secret {name}, which must not be stored; hand "
+                "the Secret itself on and call .get() where it is needed, or use "
+                "@task(persist=False)"
+            )
+
+
+def longest() -> int:
+    """Characters of the longest text that is masked; 0 if nothing is."""
+    return len(_hidden[0]) if _hidden else 0
+
+
 def hiding() -> bool:
-    """True if any secret was revealed in this process."""
+    """True if any secret is known in this process."""
     return bool(_hidden)
 
 
@@ -137,3 +185,4 @@ def forget_all() -> None:
     """Mask nothing any more. For tests, which reveal secrets that the next test must not know."""
     global _hidden
     _hidden = []
+    _known.clear()

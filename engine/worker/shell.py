@@ -171,7 +171,8 @@ def _word(part: Any) -> str:
 def _shown(argv: str | list[str]) -> str:
     import shlex
 
-    return mask(argv if isinstance(argv, str) else shlex.join(argv))
+    # Word by word: quoting could take a secret apart.
+    return mask(argv) if isinstance(argv, str) else shlex.join(map(mask, argv))
 
 
 def _verdict(exit_code: int) -> str:

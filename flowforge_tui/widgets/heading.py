@@ -17,6 +17,9 @@ from flowforge_tui.strips import Line, fit
 #: Characters of one part at most, before it is cut to its room.
 _LONGEST = 300
 
+#: Cells that a part is cut to at least.
+_SHORTEST = 8
+
 Part = tuple[str, Style]
 """Text, which may be from outside, and its style."""
 
@@ -44,7 +47,7 @@ class Heading(Widget):
         """As Textual asks for it."""
         width, rule = self.size.width, self.look.marks.rule
         right = self._parts(self._right)
-        room = width - 6 - (right.used + 2 if self._right else 0)
+        room = width - 6 - right.used
         left = self._parts(self._left, max(8, room))
         line = Line().add(f"{rule} ", FAINT).join(left).add(" ")
         tail = Line().add(" ").join(right).add(f" {rule}", FAINT) if self._right else Line()
@@ -56,12 +59,15 @@ class Heading(Widget):
     def _parts(self, parts: Sequence[Part], room: int = 0) -> Line:
         line = Line()
         for i, (text, style) in enumerate(parts):
-            if i:
-                dot = i > 1 or parts[0][1] is not BOLD
-                line.add(f" {self.look.marks.dot} " if dot else " ", FAINT)
-            clean, left = safe_line(text, _LONGEST), room - line.used
+            dot = f" {self.look.marks.dot} " if i > 1 or parts[0][1] is not BOLD else " "
+            clean = safe_line(text, _LONGEST)
+            left = room - line.used - (len(dot) if i else 0)
             if room and cell_len(clean) > left:
-                return line.add(fit(clean, left), style)
+                if left < _SHORTEST:  # too little to be told apart
+                    break
+                clean = fit(clean, left, more=self.look.marks.more)
+            if i:
+                line.add(dot, FAINT)
             line.add(clean, style)
         return line
 

@@ -19,7 +19,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from flowforge_tui.look import DIM, Look
-from flowforge_tui.strips import Line, in_ascii
+from flowforge_tui.strips import Line
 
 #: Lines that a turn of the mouse's wheel moves.
 _WHEEL = 3
@@ -102,8 +102,6 @@ class LineView(Widget, can_focus=True):
             strip = self._blank(y, total, room)
         if room < width:
             strip = Strip.join([strip, self._scrollbar(y, total)])
-        if not self.look.unicode:
-            strip = in_ascii(strip)
         return strip.apply_style(self.rich_style)
 
     def _blank(self, y: int, total: int, room: int) -> Strip:

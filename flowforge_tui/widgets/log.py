@@ -261,6 +261,8 @@ class LogLines(LineView):
     def on_resize(self, event: events.Resize) -> None:
         """Another width: wrapped lines break elsewhere."""
         super().on_resize(event)
+        self._name_width = 0
+        self._widen(self.book.lines())
         self.lay_out()
 
     def on_focus(self) -> None:
