@@ -108,7 +108,35 @@ DETAIL_KEYS: tuple[Key, ...] = (
     Key("leave", "escape", "leave", "Esc", "back to the tree", "detail"),
 )
 
-GROUPS = ("move", "find", "select", "act", "inspect", "log", "detail", "out", "view", "run")
+TIMELINE_KEYS: tuple[Key, ...] = (
+    Key("earlier", "left,h", "earlier", "←", "earlier", "timeline"),
+    Key("later", "right,l", "later", "→", "later", "timeline"),
+    Key("lane_up", "up,k", "lane_up", "k ↑", "a lane up", "timeline"),
+    Key("lane_down", "down,j", "lane_down", "j ↓", "a lane down", "timeline"),
+    Key("page_earlier", "pageup", "page_earlier", "PgUp", "half a screen earlier", "timeline"),
+    Key("page_later", "pagedown", "page_later", "PgDn", "half a screen later", "timeline"),
+    Key("time_in", "plus,equals_sign", "time_in", "+", "less time in sight", "timeline"),
+    Key("time_out", "minus", "time_out", "-", "more time in sight", "timeline"),
+    Key("time_all", "home", "time_all", "Home", "the whole run", "timeline"),
+    Key("time_now", "end", "time_now", "End", "follow the present", "timeline"),
+    Key("worse", "n", "worse(1)", "n", "next failure in time", "timeline"),
+    Key("worse_back", "N", "worse(-1)", "N", "previous failure in time", "timeline"),
+    Key("choose", "enter", "choose", "Enter", "to the task of the attempt", "timeline"),
+)
+
+TRAVEL_KEYS: tuple[Key, ...] = (
+    Key("step_back", "comma", "step(-1)", ",", "a change back in time", "travel"),
+    Key("step_on", "full_stop", "step(1)", ".", "a change on in time", "travel"),
+    Key("leap_back", "less_than_sign", "leap(-1)", "<", "5 % of the run back", "travel"),
+    Key("leap_on", "greater_than_sign", "leap(1)", ">", "5 % of the run on", "travel"),
+    *(Key(f"tenth_{n}", str(n), f"tenth({n})", str(n), f"to {n * 10} % of the run", "travel")
+      for n in range(10)),
+)
+
+ALL_KEYS = (*RUN_KEYS, *MOVE_KEYS, *LOG_KEYS, *DETAIL_KEYS, *TIMELINE_KEYS, *TRAVEL_KEYS)
+
+GROUPS = ("move", "find", "select", "act", "inspect", "log", "detail", "timeline", "travel", "out",
+          "view", "run")
 
 
 def bindings(keys: tuple[Key, ...]) -> list[Binding]:
@@ -132,7 +160,7 @@ def read_keymap(file: Path) -> tuple[Mapping[str, str], str]:
         return {}, ""
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         return {}, f"{file} is left out: {error}"
-    known = {key.id for key in (*RUN_KEYS, *MOVE_KEYS, *LOG_KEYS, *DETAIL_KEYS)}
+    known = {key.id for key in ALL_KEYS}
     good = {name: keys for name, keys in data.items() if name in known and isinstance(keys, str)}
     wrong = [name for name in data if name not in good]
     if wrong:

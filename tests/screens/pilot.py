@@ -60,3 +60,8 @@ def styles_of(pilot: Pilot[None], text: str) -> list[Style]:
     """The styles of the segments that hold a text."""
     strips = pilot.app.screen._compositor.render_strips()
     return [s.style for strip in strips for s in strip if text in s.text and s.style]
+
+
+def text_of(widget: Widget) -> list[str]:
+    """The widget's rows as plain text, without spaces at their ends."""
+    return [widget.render_line(y).text.rstrip() for y in range(widget.size.height)]

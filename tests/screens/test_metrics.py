@@ -13,7 +13,7 @@ from flowforge_tui.model import RunView
 from flowforge_tui.shape import Shape
 from flowforge_tui.widgets.metrics import MetricsPanel
 from tests.screens.made import BEGAN, attempt, begun, failed, started, succeeded
-from tests.screens.shown import show, text_of
+from tests.screens.pilot import drive, text_of
 
 NOW = BEGAN + 10
 SLOTS = Slots([Lane("process", 3, 4), Lane("async", 212, 10_000)],
@@ -32,10 +32,9 @@ def busy() -> RunView:
 
 def shown(size: tuple[int, int], view: RunView, *, look: Look | None = None,
           processes: list[Processes] = PROCESSES, slots: Slots | None = SLOTS) -> list[str]:
-    panel = MetricsPanel(look)
     rows: list[str] = []
 
-    async def act(pilot: Pilot[None]) -> None:
+    async def act(panel: MetricsPanel, pilot: Pilot[None]) -> None:
         figures = Figures(view)
         figures.look()
         for sample in processes or [None]:
@@ -43,7 +42,7 @@ def shown(size: tuple[int, int], view: RunView, *, look: Look | None = None,
         await pilot.pause()
         rows.extend(text_of(panel))
 
-    show(panel, size, act)
+    drive(lambda: MetricsPanel(look), act, size)
     return rows
 
 
@@ -113,9 +112,9 @@ def test_a_run_that_is_over_shows_how_long_it_took() -> None:
 
 
 def test_a_frame_paints_the_lines_that_changed_and_no_others() -> None:
-    panel, view = MetricsPanel(), busy()
+    view = busy()
 
-    async def act(pilot: Pilot[None]) -> None:
+    async def act(panel: MetricsPanel, pilot: Pilot[None]) -> None:
         figures = Figures(view)
         figures.look()
         panel.frame(figures, NOW, PROCESSES[0], SLOTS)
@@ -129,13 +128,13 @@ def test_a_frame_paints_the_lines_that_changed_and_no_others() -> None:
         await pilot.pause()
         assert panel.lines_painted - before == 1
 
-    show(panel, (40, 12), act)
+    drive(MetricsPanel, act, (40, 12))
 
 
 def test_another_size_lays_it_out_anew() -> None:
-    panel, view = MetricsPanel(), busy()
+    view = busy()
 
-    async def act(pilot: Pilot[None]) -> None:
+    async def act(panel: MetricsPanel, pilot: Pilot[None]) -> None:
         figures = Figures(view)
         figures.look()
         panel.frame(figures, NOW, PROCESSES[0], SLOTS)
@@ -144,4 +143,4 @@ def test_another_size_lays_it_out_anew() -> None:
         assert len(text_of(panel)) == 6
         assert text_of(panel)[0].startswith(" tasks/s")
 
-    show(panel, (80, 20), act)
+    drive(MetricsPanel, act, (80, 20))

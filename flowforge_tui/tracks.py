@@ -1,0 +1,346 @@
+"""Which lane each attempt is in, and what every lane did in every cell of time. Pure.
+
+Rule 1: an attempt is taken in once, when it ends; a frame then reads cells, never attempts.
+Rule 2: a cell is painted in the colour of the worst that happened in it, so that one failure
+        among ten thousand successes is still seen.
+Rule 3: a lane is a worker. Where that is not known, or a worker has several attempts in hand
+        at a time (coroutines), attempts go to the first lane that was free when they began.
+Rule 4: widths of cells are a ladder of whole multiples, so that coarse cells are sums of fine
+        ones. For cells finer than those kept for the whole run, the attempts of the time in
+        sight are read again.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from itertools import islice
+from math import ceil, floor, log2
+from typing import TYPE_CHECKING, NamedTuple
+
+from engine import TaskState
+from flowforge_tui.attempts import NO_WORKER
+
+if TYPE_CHECKING:
+    from flowforge_tui.model import RunView
+
+#: What a cell can show, the worst last: nothing, a success, something stopped, a retry, a failure.
+NOTHING, GOOD, STOPPED, RETRIED, FAILED = range(5)
+_RANKS = bytearray([STOPPED] * len(TaskState))
+for _state, _rank in ((TaskState.SUCCESS, GOOD), (TaskState.CACHED, GOOD),
+                      (TaskState.UP_FOR_RETRY, RETRIED), (TaskState.FAILED, FAILED)):
+    _RANKS[_state] = _rank
+
+#: Attempts that a look takes in at most: 15 ms of work.
+MOST = 10_000
+#: Cells a lane that are kept for the whole run.
+_CELLS = 4_096
+#: The finest width of those cells, in seconds.
+_FINEST = 1 / 64
+#: Lanes at most, besides those of workers; what does not fit shares them.
+_PACKED = 64
+_ACTIVE = (TaskState.RUNNING, TaskState.CANCELLING)
+#: Attempts that run are looked at one by one, up to this many.
+_LOOKED_AT = 512
+
+
+def width_of(level: int) -> float:
+    """Seconds a cell: …, 0.5, 0.75, 1 (level 0), 1.5, 2, 3, 4, …"""
+    octave, half = divmod(level, 2)
+    return 2.0 ** octave * (1.5 if half else 1.0)
+
+
+class Cells:
+    """What one lane did, cell by cell."""
+
+    __slots__ = ("begins", "busy", "mark", "worst")
+
+    def __init__(self) -> None:
+        self.busy = array("f")
+        """Seconds of attempts in the cell."""
+        self.worst = bytearray()
+        """The worst rank of the attempts that were under way in it."""
+        self.mark = bytearray()
+        """The worst rank of those that ended in it, if worse than GOOD."""
+        self.begins = bytearray()
+        """How many began in it, up to 255."""
+
+    def reach(self, upto: int) -> None:
+        """Have at least `upto` cells."""
+        more = upto - len(self.worst)
+        if more > 0:
+            self.busy.frombytes(bytes(4 * more))
+            for column in (self.worst, self.mark, self.begins):
+                column.extend(bytes(more))
+
+
+class Grid:
+    """Cells of all lanes, from `origin` (seconds since the epoch) on, each `width` seconds."""
+
+    def __init__(self, origin: float, width: float, count: int) -> None:
+        self.origin = origin
+        self.width = width
+        self.count = count
+        self.lanes: list[Cells] = []
+
+    def lane(self, lane: int) -> Cells:
+        """The cells of a lane, made if need be."""
+        while len(self.lanes) <= lane:
+            self.lanes.append(Cells())
+        return self.lanes[lane]
+
+    def add(self, lane: int, start: float, end: float, rank: int) -> None:
+        """One attempt. What is outside of the grid is cut off."""
+        width, count = self.width, self.count
+        first, last = (start - self.origin) / width, (end - self.origin) / width
+        if last < 0.0 or first >= count:
+            return
+        cells = self.lane(lane)
+        a, b = max(0, int(first)), min(count - 1, int(last))
+        if b >= len(cells.worst):
+            cells.reach(b + 1)
+        worst, busy = cells.worst, cells.busy
+        if a == b:
+            busy[a] += (min(last, count) - max(first, 0.0)) * width
+            if worst[a] < rank:
+                worst[a] = rank
+        else:
+            busy[a] += (a + 1 - max(first, 0.0)) * width
+            busy[b] += (min(last, count) - b) * width
+            for i in range(a + 1, b):
+                busy[i] += width
+            for i in range(a, b + 1):
+                if worst[i] < rank:
+                    worst[i] = rank
+        if first >= 0.0 and cells.begins[a] < 255:
+            cells.begins[a] += 1
+        if rank > GOOD and last < count:
+            cells.mark[b] = max(cells.mark[b], rank)
+
+    def coarser(self, each: int, first: int, count: int) -> Grid:
+        """`count` cells of `each` of these, from the coarse cell `first` on."""
+        made = Grid(self.origin + first * each * self.width, self.width * each, count)
+        for lane, fine in enumerate(self.lanes):
+            made.lane(lane)
+            cells = made.lanes[lane]
+            have = min(count, ceil(len(fine.worst) / each) - first)
+            if have <= 0:
+                continue
+            cells.reach(have)
+            for i in range(have):
+                cut = slice((first + i) * each, (first + i + 1) * each)
+                cells.worst[i] = max(fine.worst[cut])
+                if cells.worst[i]:
+                    cells.busy[i] = sum(fine.busy[cut])
+                    cells.mark[i] = max(fine.mark[cut])
+                    cells.begins[i] = min(255, sum(fine.begins[cut]))
+        return made
+
+
+class Running(NamedTuple):
+    """An attempt in hand."""
+
+    tid: int
+    lane: int
+    start: float
+
+
+class Tracks:
+    """The lanes of one view's attempts; made anew for another view, or another session."""
+
+    def __init__(self, view: RunView) -> None:
+        self.view = view
+        self.origin = view.session or view.began
+        """When the session began that is shown, in seconds since the epoch."""
+        self.lanes: list[array[int]] = []
+        """Lane → indexes into the view's attempts, in the order of their ends."""
+        self.workers: list[int] = []
+        """Lane → worker, NO_WORKER for one that attempts were packed into."""
+        self._lane_of: dict[int, int] = {}
+        self._last_end: list[float] = []
+        self._free: list[tuple[float, int]] = []
+        """(last end, lane) of the packed lanes, sorted."""
+        self._failed_at, self._failed_lane = array("d"), array("I")
+        self._read = 0
+        self.whole = Grid(self.origin, _FINEST, _CELLS)
+        """The whole session, as fine as room allows."""
+        self.sight: Grid | None = None
+        """The part that was asked for last; kept up to date."""
+
+    def __len__(self) -> int:
+        return len(self.lanes)
+
+    @property
+    def stale(self) -> bool:
+        """True if another session began since."""
+        return self.origin != (self.view.session or self.view.began)
+
+    # -- taking in -------------------------------------------------------------------------------
+
+    def look(self) -> bool:
+        """Take in what was added since the last look; True if there is still more."""
+        log, first = self.view.attempts, self._read
+        if not self.origin:
+            return False
+        last = self._read = min(len(log), first + MOST)
+        if first == last:
+            return False
+        self._widen(max(log.end[first:last]))
+        origin, lanes = self.origin, self.lanes
+        grids = [self.whole, self.sight] if self.sight is not None else [self.whole]
+        for i, start, end, state, worker in zip(
+            range(first, last), log.start[first:last], log.end[first:last],
+            log.state[first:last], log.worker[first:last], strict=True,
+        ):
+            if end < origin:
+                continue  # of a session before
+            begin = start or end
+            lane = self._place(worker, begin, end)
+            lanes[lane].append(i)
+            if _RANKS[state] == FAILED:
+                self._failed_at.append(end)
+                self._failed_lane.append(lane)
+            for grid in grids:
+                grid.add(lane, begin, end, _RANKS[state])
+        return last < len(log)
+
+    def _widen(self, upto: float) -> None:
+        """Double the width of the cells until they reach."""
+        whole = self.whole
+        each = 1
+        while upto - self.origin >= _CELLS * whole.width * each:
+            each *= 2
+        if each > 1:
+            self.whole = whole.coarser(each, 0, _CELLS)
+
+    def _place(self, worker: int, start: float, end: float) -> int:
+        """The lane for an attempt that ended."""
+        if worker != NO_WORKER:
+            lane = self._lane_of.get(worker)
+            if lane is None:
+                lane = self._lane_of[worker] = self._open(worker)
+            if start >= self._last_end[lane]:
+                self._last_end[lane] = end
+                return lane
+        return self._pack(start, end)
+
+    def _pack(self, start: float, end: float) -> int:
+        """The lane that became free last before `start`; a new one if none did."""
+        at = bisect_right(self._free, (start, len(self.lanes)))
+        if at:
+            _, lane = self._free.pop(at - 1)
+        elif len(self._free) < _PACKED:
+            lane = self._open(NO_WORKER)
+        else:
+            _, lane = self._free.pop(0)
+        insort(self._free, (end, lane))
+        self._last_end[lane] = max(self._last_end[lane], end)
+        return lane
+
+    def _open(self, worker: int) -> int:
+        self.lanes.append(array("I"))
+        self.workers.append(worker)
+        self._last_end.append(0.0)
+        return len(self.lanes) - 1
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def order(self) -> list[int]:
+        """The lanes as they are listed: workers by number, then the others."""
+        workers = self.workers
+        return sorted(range(len(workers)), key=lambda lane: (
+            workers[lane] == NO_WORKER, workers[lane], lane))
+
+    def fitting(self, now: float, cells: int) -> int:
+        """The level of the finest cells of which `cells` show the whole session."""
+        need = max(now - self.origin, _FINEST) * (1 + 1e-9) / max(1, cells)
+        level = 2 * floor(log2(need))
+        while width_of(level) < need:
+            level += 1
+        return level
+
+    def seen(self, level: int, first: int, width: int) -> tuple[Grid, int]:
+        """A grid that has the cells `first` to `first + width` of a level, counted from the
+        origin, and the place in it of the first."""
+        size = width_of(level)
+        sight = self.sight
+        if sight is not None and sight.width == size:
+            at = first - round((sight.origin - self.origin) / size)
+            if at >= 0 and at + width <= sight.count:
+                return sight, at
+        begin = max(0, first - width // 2)
+        self.sight = self._cut(size, begin, 2 * width)
+        return self.sight, first - begin
+
+    def _cut(self, size: float, first: int, count: int) -> Grid:
+        each = size / self.whole.width
+        if each >= 1 and each == int(each):
+            return self.whole.coarser(int(each), first, count)
+        grid = Grid(self.origin + first * size, size, count)
+        log, until = self.view.attempts, self.origin + (first + count) * size
+        for lane, indexes in enumerate(self.lanes):
+            grid.lane(lane)
+            at = bisect_left(indexes, grid.origin, key=log.end.__getitem__)
+            for i in islice(indexes, at, None):
+                begin = log.start[i] or log.end[i]
+                if begin >= until:
+                    break
+                grid.add(lane, begin, log.end[i], _RANKS[log.state[i]])
+        return grid
+
+    def running(self) -> list[Running]:
+        """The attempts in hand, each in its lane; of very many, some."""
+        view, found = self.view, list[Running]()
+        taken: set[int] = set()
+        unplaced: list[int] = []
+        for tid in islice(self._hands(), _LOOKED_AT):
+            lane = self._lane_of.get(view.worker.get(tid, NO_WORKER))
+            if lane is None or lane in taken or self._last_end[lane] > view.start[tid]:
+                unplaced.append(tid)
+            else:
+                taken.add(lane)
+                found.append(Running(tid, lane, view.start[tid]))
+        unplaced.sort(key=view.start.__getitem__)
+        return found + self._packed(unplaced)
+
+    def _hands(self) -> list[int]:
+        hot = self.view.hot
+        return [tid for state in _ACTIVE for ids in hot[state] if ids
+                for tid in islice(ids, _LOOKED_AT)]
+
+    def _packed(self, tids: list[int]) -> list[Running]:
+        """Attempts in hand, in packed lanes that were free when they began, and new ones."""
+        view, free, more = self.view, list(self._free), len(self.lanes)
+        found = []
+        for tid in tids[:_PACKED]:
+            at = bisect_right(free, (view.start[tid], more))
+            if at:
+                lane = free.pop(at - 1)[1]
+            else:
+                lane, more = more, more + 1
+            found.append(Running(tid, lane, view.start[tid]))
+        return found
+
+    def failure_from(self, at: float, step: int) -> tuple[int, float] | None:
+        """(lane, moment) of the first attempt that failed at `at` or later; `step` < 0: of the
+        last one before."""
+        place = bisect_left(self._failed_at, at) - (step < 0)
+        if not 0 <= place < len(self._failed_at):
+            return None
+        return self._failed_lane[place], self._failed_at[place]
+
+    def attempt_at(self, lane: int, start: float, end: float) -> int | None:
+        """Index of the worst attempt of a lane under way between two moments, None if none was.
+
+        Of several as bad as each other, the first.
+        """
+        if lane >= len(self.lanes):
+            return None
+        log, indexes, best = self.view.attempts, self.lanes[lane], None
+        at = bisect_left(indexes, start, key=log.end.__getitem__)
+        for i in islice(indexes, at, at + MOST):
+            if (log.start[i] or log.end[i]) >= end:
+                break
+            if best is None or _RANKS[log.state[i]] > _RANKS[log.state[best]]:
+                best = i
+        return best
