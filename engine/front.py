@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.core.states import IS_TERMINAL as IS_TERMINAL
     from engine.runtime.checkup import Finding as Finding
     from engine.runtime.checkup import check_up as check_up
+    from engine.runtime.find import Found as Found
     from engine.runtime.find import find_workflows as find_workflows
     from engine.runtime.gauges import Gauges as Gauges
     from engine.runtime.gauges import Lane as Lane
@@ -95,7 +96,7 @@ _MODULES = {
     "engine.core.record": ("RunRecord",),
     "engine.core.states": ("IS_TERMINAL",),
     "engine.runtime.checkup": ("Finding", "check_up"),
-    "engine.runtime.find": ("find_workflows",),
+    "engine.runtime.find": ("Found", "find_workflows"),
     "engine.runtime.gauges": ("Gauges", "Lane", "Limit"),
     "engine.runtime.looking": ("Look", "preview"),
     "engine.runtime.options": ("RunOptions", "options_from"),

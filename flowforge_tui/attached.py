@@ -16,12 +16,10 @@ from engine.errors import StorageError
 from engine.front import (
     Damaged,
     Figures,
-    Follower,
     GraphChanged,
     OutlineChanged,
     SessionBegan,
-    find_place,
-    open_stored,
+    follow_stored,
     preview,
 )
 from flowforge_tui.feed import Feed
@@ -29,7 +27,9 @@ from flowforge_tui.model import RunView
 from flowforge_tui.shape import Shape
 
 if TYPE_CHECKING:
-    from engine.front import Change, Place, Step, StoredRun
+    from pathlib import Path
+
+    from engine.front import Change, Gauges, Place, Step
 
 #: Seconds between two looks at the owner's lock.
 _LOOK = 1.0
@@ -39,19 +39,18 @@ _CLAIMS = (RunState.PENDING, RunState.RUNNING, RunState.CANCELLING)
 
 
 class StoredFeed(Feed):
-    """Follows the run that `stored` was opened from."""
+    """Follows a run of a state directory."""
 
-    def __init__(self, stored: StoredRun) -> None:
+    def __init__(self, home: Path, name: str) -> None:
+        """`name`: the run's id, a unique beginning of one, or `latest`. Raises RunNotFound."""
         super().__init__()
-        self.stored = stored
-        self.run_id = stored.run_id
-        self.workflow = str(stored.about.get("workflow", ""))
-        self.home, self.logs = str(stored.home), stored.logs
+        self.stored, self._follower = follow_stored(home, name)
+        self.run_id = self.stored.run_id
+        self.home, self.logs = str(home), self.stored.logs
         self.behind = True
         """True until the journal was read to its end once."""
-        self._follower = Follower(stored.run_dir)
         self._looked = 0.0
-        self._owned = stored.owner is not None
+        self._owned = self.stored.owner is not None
 
     @property
     def live(self) -> bool:
@@ -95,7 +94,7 @@ class StoredFeed(Feed):
             elif isinstance(told, SessionBegan):
                 self.workflow = str(told.about.get("workflow", self.workflow))
             elif isinstance(told, Damaged):
-                self.notes.append((step.at, f"damage: {told.text}"))
+                self.note(f"damage: {told.text}", step.at)
             elif not isinstance(told, Figures):
                 changes.append(told)
         self.view.apply(changes)
@@ -110,14 +109,27 @@ class StoredFeed(Feed):
 
     def waits_for(self, tid: int) -> str:
         """As in `Feed`."""
-        from engine.errors import RunError
+        return self.stored.waits_for(tid) if self._owned else ""
 
-        if not self._owned:
-            return ""
-        try:
-            return self.stored.ask("waits", (self.view.name_of(tid),))
-        except RunError:  # it has just ended
-            return ""
+    def inputs(self, tid: int) -> Mapping[str, str]:
+        """As in `Feed`."""
+        return self.stored.inputs(tid)
+
+    def output(self, tid: int) -> str:
+        """As in `Feed`."""
+        return self.stored.preview(tid)
+
+    def place(self, tid: int) -> Place | None:
+        """As in `Feed`."""
+        return self.stored.place(tid)
+
+    def gauges(self) -> Gauges | None:
+        """As in `Feed`."""
+        return self.stored.gauges() if self._owned else None
+
+    def close(self) -> None:
+        """As in `Feed`."""
+        self._follower.close()
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -129,24 +141,3 @@ class StoredFeed(Feed):
         except StorageError as error:
             about["parameters"] = {"(unreadable)": str(error)}
         return about
-
-    # -- a task run's own -----------------------------------------------------------------------
-
-    def inputs(self, tid: int) -> Mapping[str, str]:
-        """As in `Feed`. Raises StorageError, RunError."""
-        return self._stored_now(tid).inputs(tid)
-
-    def output(self, tid: int) -> str:
-        """As in `Feed`. Raises StorageError, RunError."""
-        return self._stored_now(tid).preview(tid)
-
-    def place(self, tid: int) -> Place | None:
-        """As in `Feed`."""
-        return find_place(*self.view.shape.code_of(self.view.node[tid]))
-
-    def _stored_now(self, tid: int) -> StoredRun:
-        """The run as it was last opened; opened again if the task run has moved on since."""
-        state = self.stored.record.state
-        if tid >= len(state) or state[tid] != self.view.state[tid]:
-            self.stored = open_stored(self.stored.home, self.run_id)
-        return self.stored

@@ -15,12 +15,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import RunState
 from flowforge_tui.model import RunView
 from flowforge_tui.shape import Shape
 
 if TYPE_CHECKING:
     from engine import Run
-    from engine.front import Change, Live, Place
+    from engine.front import Change, Gauges, Live, Look, Place, Reporter, Request
+
+_OPEN = (RunState.PENDING, RunState.RUNNING, RunState.PAUSED, RunState.CANCELLING)
 
 
 class Feed:
@@ -41,6 +44,8 @@ class Feed:
         """One line about what is carried on."""
         self.notes: deque[tuple[float, str]] = deque(maxlen=1000)
         """News that are no change: (when, text)."""
+        self.told = 0
+        """How many news there were in all."""
         self.progress: Mapping[int, tuple[float, float | None]] = {}
         """Task run → (done, total) as its own code told it."""
         self.run: Run | None = None
@@ -51,9 +56,19 @@ class Feed:
         """True while somebody runs it."""
         return False
 
+    @property
+    def unfinished(self) -> bool:
+        """True if the run has not ended, as far as is known."""
+        return self.view.run_state in _OPEN
+
     def poll(self) -> bool:
         """Take in what is new; True if anything is."""
         raise NotImplementedError
+
+    def note(self, text: str, at: float | None = None) -> None:
+        """News that are no change."""
+        self.notes.append((time.time() if at is None else at, text))
+        self.told += 1
 
     def now(self) -> float:
         """The moment that running tasks are measured against, seconds since the epoch."""
@@ -72,19 +87,26 @@ class Feed:
         """What the run was started with, as in `Live.about`."""
         return {}
 
-    # -- a task run's own (see `details`) ---------------------------------------------------------
+    # -- a task run looked at closely; may take time, and raise FlowForgeError -------------------
 
     def inputs(self, tid: int) -> Mapping[str, str]:
-        """What a task run is given → as shown."""
+        """Parameter → value, as shown."""
         return {}
 
     def output(self, tid: int) -> str:
-        """Its result as shown; empty if there is none."""
+        """The result, as shown; empty if there is none."""
         return ""
 
     def place(self, tid: int) -> Place | None:
         """Where its code is; None for a command, or where that is not known."""
         return None
+
+    def gauges(self) -> Gauges | None:
+        """What the owner's workers do at this moment; None if nobody runs it, or tells."""
+        return None
+
+    def close(self) -> None:
+        """Nobody will look any more."""
 
 
 class LiveFeed(Feed):
@@ -97,6 +119,9 @@ class LiveFeed(Feed):
         self._live: Live | None = None
         self._batches: deque[Sequence[Change]] = deque()
         self._fresh: RunView | None = None
+        self._lines: Reporter | None = None
+        self._wanted = 0
+        """How far the run was asked to stop before it had begun."""
 
     @property
     def live(self) -> bool:
@@ -112,14 +137,20 @@ class LiveFeed(Feed):
         self.logs, self.resumed, self.progress = live.logs, live.resumed, live.progress
         self._fresh = RunView.of_record(Shape(live.outline), live.record)
         self._live = live
+        if self._wanted:
+            self.stop(self._wanted)
 
     def changes(self, batch: Sequence[Change]) -> None:
         """Recorded changes."""
         self._batches.append(batch)
+        if self._lines is not None:
+            self._lines.changes(batch)
 
     def say(self, text: str) -> None:
         """News."""
-        self.notes.append((time.time(), text))
+        self.note(text)
+        if self._lines is not None:
+            self._lines.say(text)
 
     def plan(self, plan: Any) -> None:
         """What a resume does."""
@@ -131,6 +162,33 @@ class LiveFeed(Feed):
     def end(self, run: Run) -> None:
         """The session is over."""
         self.run = run
+        if self._lines is not None:
+            self._lines.end(run)
+
+    def prepare(self, request: Request) -> None:
+        """Have the run that meets `request` be told to this feed, and stay for its commands."""
+        request.reporter = lambda output: self
+        request.linger = True
+
+    def stop(self, level: int) -> None:
+        """As Ctrl-C does: 1 starts nothing new, 2 stops what runs, 3 leaves at once."""
+        self._wanted = level
+        if self._live is not None and self._live.stop is not None:
+            self._live.stop(level)
+
+    def close(self) -> None:
+        """As in `Feed`: a run that was kept open for commands ends."""
+        if self._live is not None and self._live.close is not None:
+            self._live.close()
+
+    def tell_on_in_lines(self) -> None:
+        """The screen is gone: tell what follows in plain lines."""
+        from engine.front import PlainConsole
+
+        lines = PlainConsole()
+        if self._live is not None:
+            lines.begin(self._live)
+        self._lines = lines
 
     def stray(self, stream: str, text: str) -> None:
         """What this process wrote to its descriptors outside of any attempt."""
@@ -173,15 +231,20 @@ class LiveFeed(Feed):
 
     def inputs(self, tid: int) -> Mapping[str, str]:
         """As in `Feed`."""
-        look = self._live.look if self._live is not None else None
-        return look.inputs(tid) if look is not None else {}
+        return self._look.inputs(tid) if self._look is not None else {}
 
     def output(self, tid: int) -> str:
         """As in `Feed`."""
-        look = self._live.look if self._live is not None else None
-        return look.output(tid) if look is not None else ""
+        return self._look.output(tid) if self._look is not None else ""
 
     def place(self, tid: int) -> Place | None:
         """As in `Feed`."""
-        look = self._live.look if self._live is not None else None
-        return look.place(tid) if look is not None else None
+        return self._look.place(tid) if self._look is not None else None
+
+    @property
+    def _look(self) -> Look | None:
+        return self._live.look if self._live is not None else None
+
+    def gauges(self) -> Gauges | None:
+        """As in `Feed`."""
+        return self._live.gauges() if self._live is not None and self._live.gauges else None

@@ -10,6 +10,7 @@ Rule 3: a pipe tells it: a byte is a goodbye, its end without one means that nob
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -29,9 +30,11 @@ class Guard:
     def __init__(self, terminal: int) -> None:
         """`terminal`: a descriptor of it, in the state that is to be restored."""
         read_end, self._pipe = os.pipe()
+        # Asked here: by the time the guard runs, the screen may have changed them.
+        modes = _modes(terminal)
         try:
             self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-                [sys.executable, "-I", "-S", __file__, str(terminal), str(read_end)],
+                [sys.executable, "-I", "-S", __file__, str(terminal), str(read_end), modes],
                 pass_fds=(terminal, read_end), start_new_session=True, close_fds=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
@@ -51,20 +54,29 @@ class Guard:
             self._process.wait()
 
 
-def watch(terminal: int, pipe: int) -> None:
-    """Wait for the goodbye; without one, restore the terminal."""
+def _modes(terminal: int) -> str:
+    """The terminal's modes as JSON; empty if it is none."""
     import termios
 
     try:
-        before = termios.tcgetattr(terminal)
+        *flags, characters = termios.tcgetattr(terminal)
     except termios.error:
-        before = None
+        return ""
+    return json.dumps([*flags, [c if isinstance(c, int) else c[0] for c in characters]])
+
+
+def watch(terminal: int, pipe: int, modes: str) -> None:
+    """Wait for the goodbye; without one, restore the terminal."""
+    import termios
+
     if os.read(pipe, 1):
         return
-    if before is not None:
+    if modes:
+        *flags, characters = json.loads(modes)
+        before = [*flags, [bytes([c]) for c in characters]]
         termios.tcsetattr(terminal, termios.TCSAFLUSH, before)
     os.write(terminal, RESTORE.encode())
 
 
 if __name__ == "__main__":
-    watch(int(sys.argv[1]), int(sys.argv[2]))
+    watch(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

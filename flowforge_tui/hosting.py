@@ -31,6 +31,8 @@ class Host:
         self.run: Run | None = None
         self.error: BaseException | None = None
         """What the work raised."""
+        self.level = 0
+        """How far the run was asked to stop."""
         self._work = work
         self._context = contextvars.copy_context()
         self._thread = threading.Thread(target=self._go, name="flowforge-host", daemon=True)
@@ -45,10 +47,28 @@ class Host:
         except BaseException as error:
             self.error = error
 
+    def stop(self, level: int) -> int:
+        """As Ctrl-C does: 1 starts nothing new, 2 stops what runs, 3 leaves at once.
+
+        Returns the level that it now has, which never goes down.
+        """
+        self.level = max(self.level, min(level, 3))
+        self.feed.stop(self.level)
+        return self.level
+
+    def close(self) -> None:
+        """Nobody will ask anything of the run any more: if all of it has ended, end it."""
+        self.feed.close()
+
+    @property
+    def started(self) -> bool:
+        """True once it was begun."""
+        return self._thread.ident is not None
+
     @property
     def ended(self) -> bool:
         """True when the work has returned, or raised."""
-        return self._thread.ident is not None and not self._thread.is_alive()
+        return self.started and not self._thread.is_alive()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the end, at most `timeout` seconds; True if it has come."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 
 class Key(NamedTuple):
@@ -41,17 +41,18 @@ RUN_KEYS: tuple[Key, ...] = (
     Key("fewer", "left_parenthesis", "workers(-1)", "(", "a worker fewer", "act"),
     Key("more", "right_parenthesis", "workers(1)", ")", "a worker more", "act"),
     Key("undo", "u", "undo", "u", "undo the last command", "act"),
-    Key("next_failure", "n", "next_failure", "n", "next failure", "find", "next✗"),
-    Key("previous_failure", "N", "previous_failure", "N", "previous failure", "find"),
+    Key("next_failure", "n", "tree('next_failure')", "n", "next failure", "find", "next✗"),
+    Key("previous_failure", "N", "tree('previous_failure')", "N", "previous failure", "find"),
     Key("filter", "slash", "filter", "/", "filter: state:failed dur>10 name", "find", "filter"),
     Key("failed_only", "f", "failed_only", "f", "failures only, and all again", "find", "failed"),
-    Key("sort", "s", "sort", "s", "sort: order, attention, duration, name", "find"),
-    Key("all_items", "o", "show_all", "o", "show or fold what went well", "find"),
-    Key("follow", "F", "follow", "F", "follow what runs", "find"),
-    Key("mark", "space", "mark", "space", "mark, or take the mark off", "select"),
-    Key("range", "V", "mark_range", "V", "mark from the last mark to here", "select"),
-    Key("same_error", "E", "mark_same_error", "E", "mark all with the same error", "select"),
-    Key("mark_all", "A", "mark_all", "A", "mark all that the filter shows", "select"),
+    Key("sort", "s", "tree('sort')", "s", "sort: order, attention, duration, name", "find"),
+    Key("all_items", "o", "tree('show_all')", "o", "show or fold what went well", "find"),
+    Key("follow", "F", "tree('follow')", "F", "follow what runs", "find"),
+    Key("mark", "space", "tree('mark')", "space", "mark, or take the mark off", "select"),
+    Key("range", "V", "tree('mark_range')", "V", "mark from the last mark to here", "select"),
+    Key("same_error", "E", "tree('mark_same_error')", "E", "mark all with the same error",
+        "select"),
+    Key("mark_all", "A", "tree('mark_all')", "A", "mark all that the filter shows", "select"),
     Key("clear", "escape", "clear", "Esc", "clear marks, filter, close", "select"),
     Key("log", "l", "tab('log')", "l", "the task's log", "inspect", "log"),
     Key("dependencies", "d", "tab('dependencies')", "d", "what it waits for, what waits for it",
@@ -73,7 +74,7 @@ RUN_KEYS: tuple[Key, ...] = (
     Key("layout", "backslash", "layout", "\\", "another layout", "view"),
     Key("next_pane", "tab", "next_pane", "Tab", "to the next pane", "view"),
     Key("mouse", "M", "mouse", "M", "leave the mouse to the terminal, and back", "view"),
-    Key("palette", "colon,ctrl+p", "command_palette", ":", "all commands", "view", "cmd"),
+    Key("palette", "colon,ctrl+p", "app.command_palette", ":", "all commands", "view", "cmd"),
     Key("help", "question_mark,f1", "help", "?", "this help", "view", "keys"),
     Key("travel", "t", "travel", "t", "travel through the run's time", "run"),
     Key("detach", "D", "detach", "D", "leave the run going, and the screen", "run"),
@@ -139,7 +140,7 @@ GROUPS = ("move", "find", "select", "act", "inspect", "log", "detail", "timeline
           "view", "run")
 
 
-def bindings(keys: tuple[Key, ...]) -> list[Binding]:
+def bindings(keys: tuple[Key, ...]) -> list[BindingType]:
     """The table as Textual's bindings."""
     return [Binding(key.keys, key.action, key.text, id=key.id, show=bool(key.bar))
             for key in keys]

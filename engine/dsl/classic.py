@@ -213,10 +213,14 @@ class Scheduler:
         """Run the dag, and return the `Run` when it ended. See `Workflow.run`."""
         dag = self.dag.build()
         from engine.runtime.launch import execute
+        from engine.runtime.screens import shown
 
-        with building(None):
-            return execute(
-                dag, name=self.dag.name, file=self.dag.file, parameters={},
-                options=self.settings, handlers=[*bus.handlers, *self.bus.handlers],
-                form="classic",
-            )
+        def go() -> Run:
+            with building(None):
+                return execute(
+                    dag, name=self.dag.name, file=self.dag.file, parameters={},
+                    options=self.settings, handlers=[*bus.handlers, *self.bus.handlers],
+                    form="classic",
+                )
+
+        return shown(self.settings, go)

@@ -204,12 +204,17 @@ class Workflow:
         with no_collection():
             dag, values = self._build(args, parameters)
         from engine.runtime.launch import execute
+        from engine.runtime.screens import shown
 
-        with building(None):
-            return execute(
-                dag, name=self.name, file=self.file, parameters=values, options=self.settings,
-                handlers=[*bus.handlers, *self.bus.handlers], form=self.form,
-            )
+        def go() -> Run:
+            with building(None):
+                return execute(
+                    dag, name=self.name, file=self.file, parameters=values,
+                    options=self.settings, handlers=[*bus.handlers, *self.bus.handlers],
+                    form=self.form,
+                )
+
+        return shown(self.settings, go)
 
     def run_text(self, written: Mapping[str, str]) -> Run:
         """Run it with parameters written as text, as on the command line."""

@@ -72,6 +72,12 @@ def requested(request: Request) -> Iterator[Request]:
         _REQUEST.reset(token)
 
 
+def awaited() -> bool:
+    """True if somebody waits for the run that starts now, and will show it."""
+    request = _REQUEST.get()
+    return request is not None and not request.taken
+
+
 def take_request(workflow: str | None = None) -> Request:
     """The request that the run starting now has to meet; an empty one if there is none.
 

@@ -45,6 +45,8 @@ class Settings:
     only: tuple[str, ...]
     on_code_change: OnCodeChange
     output: str
+    screen: bool | None
+    """True: on a screen; False: on none; None: as whoever starts it sees fit."""
 
 
 def usable_cpus() -> int:
@@ -73,6 +75,7 @@ def settle(options: RunOptions, flags: RunOptions) -> Settings:
         on_code_change=cast(
             OnCodeChange, _chosen("on_code_change", o.on_code_change or "rerun")),
         output=_chosen("output", o.output or "auto"),
+        screen=o.screen,
     )
 
 

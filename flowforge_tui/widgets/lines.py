@@ -18,6 +18,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from flowforge_tui.keys import MOVE_KEYS, bindings
 from flowforge_tui.look import DIM, Look
 from flowforge_tui.strips import Line
 
@@ -31,6 +32,8 @@ class LineView(Widget, can_focus=True):
     DEFAULT_CSS = """
     LineView { height: 1fr; width: 1fr; }
     """
+
+    BINDINGS = bindings(MOVE_KEYS)
 
     class Moved(Message):
         """The cursor stands on another line."""

@@ -1,0 +1,34 @@
+"""The last line: the keys that matter most here; or for a moment what just happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.strip import Strip
+from textual.widget import Widget
+
+from flowforge_tui.keys import Key
+from flowforge_tui.look import ACCENT, DIM
+from flowforge_tui.strips import Line
+
+
+class KeyBar(Widget):
+    """Keys and their words, as many as there is room for."""
+
+    DEFAULT_CSS = """
+    KeyBar { height: 1; dock: bottom; }
+    """
+
+    def __init__(self, keys: tuple[Key, ...], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._keys = tuple(key for key in keys if key.bar)
+
+    def render_line(self, y: int) -> Strip:
+        """As Textual asks for it."""
+        width, line = self.size.width, Line().add(" ")
+        for key in self._keys:
+            shown = "⏎" if key.shown == "Enter" and not self.app.ascii else key.shown  # type: ignore[attr-defined]
+            if line.used + len(shown) + len(key.bar) + 3 > width:
+                break
+            line.add(shown, ACCENT).add(f" {key.bar}  ", DIM)
+        return line.strip(width).apply_style(self.rich_style)
