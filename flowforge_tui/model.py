@@ -256,6 +256,7 @@ class RunView:
         self.totals[new] += 1
         if _IS_HOT[old]:
             self.hot[TaskState(old)][section].pop(tid, None)
+            self.due.pop(tid, None)
         if _IS_HOT[new]:
             self.hot[TaskState(new)][section][tid] = None
         if new != TaskState.CANCELLING:
@@ -315,7 +316,6 @@ class RunView:
         self._set(tid, change.state)
         self.number[tid], self.start[tid], self.end[tid] = a.number, a.start, a.end
         self.errors[tid] = (str(a.reason), a.error)
-        self.due.pop(tid, None)
         if change.state is TaskState.UP_FOR_RETRY:
             self.due[tid] = change.due
         self._note_try(a, change.state)
@@ -429,8 +429,9 @@ class RunView:
         view.number[:], view.start[:], view.end[:] = (
             array("H", record.number), array("d", record.start), array("d", record.end))
         view.generation = dict(record.generation)
-        view.errors, view.why, view.due = (
-            dict(record.errors), dict(record.why), dict(record.due))
+        view.errors, view.why = dict(record.errors), dict(record.why)
+        view.due = {tid: due for tid, due in record.due.items()
+                    if record.state[tid] == TaskState.UP_FOR_RETRY}
         view.run_state, view.run_why = record.run_state, record.run_why
         view.began, view.ended = record.began, record.ended
         view.session = record.began

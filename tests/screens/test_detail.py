@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from engine import task, workflow
-from engine.front import open_stored
 from flowforge_tui.attached import StoredFeed
 from flowforge_tui.details import Details, read_lines, run_facts
 from flowforge_tui.figures import Figures
@@ -117,7 +116,7 @@ class Bench:
 
 def bench_of(flow: Any, home: Path) -> Bench:
     flow.options(home=str(home)).run()
-    feed = StoredFeed(open_stored(home, "latest"))
+    feed = StoredFeed(home, "latest")
     while feed.behind:
         feed.poll()
     return Bench(feed)
