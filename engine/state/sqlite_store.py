@@ -5,7 +5,8 @@ Rule 1: one connection writes and checkpoints. Every write is a transaction that
         through a takeover writes nothing.
 Rule 2: a failed write leaves the file as it was (full) or latches the store (anything else).
 Rule 3: `process` durability leaves a commit to the operating system, and the log is brought
-        to the disk within a second; `full` waits for the disk at each commit.
+        to the disk within a second; `full` waits for the disk at each commit, within a log
+        that is longer than what is in it (`wal_room.py`).
 Rule 4: what is wrong with the file is found when it is opened, told in `damage`, and what
         can be read is carried into a new file; the old one is kept beside it.
 """
@@ -22,9 +23,10 @@ from typing import Final
 from engine.errors import Fenced, NewerSchema, StorageBroken, StorageError, StorageFull
 from engine.state.disk import free_bytes
 from engine.state.sqlite_rows import last_seq, meta_crc, read_meta, read_rows, row_crc
-from engine.state.sqlite_schema import connect_reader, connect_writer
+from engine.state.sqlite_schema import connect_reader, connect_writer, page_size
 from engine.state.store import Row
 from engine.state.wal_check import lost_frames
+from engine.state.wal_room import WalRoom
 from engine.state.wal_sync import WalSync
 
 _EPOCH: Final = "epoch"
@@ -97,6 +99,7 @@ class SqliteStore(SqliteReader):
         self._closed = False
         self._file = _file_id(path)
         self._sync = WalSync(_wal(path), self._latch) if durability == "process" else None
+        self._room = WalRoom(_wal(path), page_size(connection)) if durability == "full" else None
 
     # -- opening -----------------------------------------------------------------------------
 
@@ -177,6 +180,8 @@ class SqliteStore(SqliteReader):
         sync = self._sync
         if sync is not None and not sync.dirty:
             sync.mark()
+        if self._room is not None:
+            self._room.committed(len(data))
         self.commit_seconds += 0.1 * (time.perf_counter() - begin - self.commit_seconds)
         return seq
 
@@ -263,6 +268,8 @@ class SqliteStore(SqliteReader):
         self._closed = True
         if self._sync is not None:
             self._sync.close()
+        if self._room is not None:
+            self._room.close()
         if self._broken is None:
             self._broken = StorageBroken("the store is closed; open the run again to write to it")
             self._seal()
