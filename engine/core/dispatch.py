@@ -382,6 +382,8 @@ class Dispatch(Spread):
             if self._is_group(tid):
                 self._drop_items(tid)
                 continue
+            if not self._is_live(tid):
+                continue  # went with its group just now
             self.state[tid] = PENDING
             self.failed.discard(tid)
             self._due.pop(tid, None)
@@ -397,7 +399,7 @@ class Dispatch(Spread):
         """A group whose producer starts over: its items go, and are made anew."""
         for tid in range(self.base[k], self.base[k] + self.count[k]):
             self.failed.discard(tid)
-            if tid in self.in_hand:
+            if tid in self.in_hand and tid not in self.doomed:
                 self.doomed.add(tid)
                 self.asks.append(Stop(self.in_hand[tid], "cancel"))
             self.state[tid] = CANCELLED

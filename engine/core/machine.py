@@ -71,7 +71,8 @@ class Machine(Dispatch):
         self.paused = False
         self.run_state = RunState.CANCELLING
         self.changes.append(RunMoved(RunState.CANCELLING, "", now))
-        everything = [t for t in range(len(self.state)) if not IS_TERMINAL[self.state[t]]]
+        everything = [t for t in range(len(self.state))
+                      if not IS_TERMINAL[self.state[t]] and self._is_live(t)]
         self.cancel(everything, now)
         self._check_over(now)
 

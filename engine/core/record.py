@@ -189,6 +189,7 @@ class RunRecord:
         """A mapped node got its items; results of `carried` are taken over from old ids."""
         self.grow(base + count, node, base)
         self.expansions[node] = (base, count, keys)
+        self.previous.pop(node, None)  # what was to be matched was
         if marks is not None:
             self.marks[node] = marks
         self.state[node] = RUNNING

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from heapq import heappush
 
 from engine.core.board import Board
-from engine.core.dag import Node
+from engine.core.dag import MapInfo, Node
 from engine.core.events import (
     Expand,
     Moved,
@@ -113,7 +113,7 @@ class Spread(Board):
         self._flush_moved()
 
     def _go_on(self, k: int) -> None:
-        """What the open items of an expanded map waited for was computed again, or could not be."""
+        """What the open items of an expanded map wait for is there, or will not come."""
         node = self.graph.nodes[k]
         sources = node.mapped.sources if node.mapped is not None else ()
         for u in node.upstream:
@@ -153,17 +153,29 @@ class Spread(Board):
     # == verdicts ==========================================================================
 
     def _ask_rule(self, c: int) -> None:
+        if self._follows_items_alone(c):
+            self._go(c)  # each item's rule judges by the items that it follows
+            return
         counts = self._tallies[c]
         verdict = RULES[self._rules[c]](Tally.of(counts, 1 if self._waits(c) else 0))
         self._follow(c, verdict, -1)
+
+    def _follows_items_alone(self, c: int) -> bool:
+        """True for a map that waits for nothing but maps which it follows, and which have items."""
+        node = self.graph.nodes[c]
+        sources = node.mapped.sources if node.mapped is not None else ()
+        return len(sources) == len(node.upstream) > 0 and all(self.base[s] >= 0 for s in sources)
 
     def _waits(self, c: int) -> bool:
         """True while a node above has not ended (or, followed item by item, has no items yet)."""
         if self.gate[c]:
             return True
         info = self.graph.nodes[c].mapped
-        return info is not None and any(self.base[s] < 0 for s in info.sources
-                                        if not IS_TERMINAL[self.state[s]])
+        return info is not None and self._unmade(info)
+
+    def _unmade(self, info: MapInfo) -> bool:
+        """True while a map that is followed item by item has no items yet."""
+        return any(self.base[s] < 0 and not IS_TERMINAL[self.state[s]] for s in info.sources)
 
     def _judge_strict(self, c: int) -> None:
         """A strict node starts when all above it succeeded, and ends at the first bad end."""
@@ -230,8 +242,8 @@ class Spread(Board):
                 if self.state[k] == PENDING:
                     self._go(k)
             elif self.base[k] >= 0:
-                if self.open_items[k] and self._selected[k] and not self.gate[k]:
-                    self._judge_items(k)
+                if self.open_items[k] and not self.gate[k]:
+                    self._go_on(k)
             elif self.state[k] == PENDING:
                 self._judge_one(k)
 
@@ -279,7 +291,9 @@ class Spread(Board):
         k = self.node_of(tid)
         if not self._selected[k] or tid in self.in_hand:
             return
-        if tid == k and self.graph.nodes[k].mapped is not None:
+        if tid == k and (info := self.graph.nodes[k].mapped) is not None:
+            if self._unmade(info):
+                return  # whatever its rule: it has as many items as they will
             if k not in self._expanding:
                 self._asked += 1
                 self._expanding[k] = self._asked

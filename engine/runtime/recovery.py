@@ -29,6 +29,7 @@ def lost_results(
     results the run returns.
     """
     search = _Search(graph, machine, there)
+    search.astray()
     for k in needed_at_end:
         search.need(k, search.ids(k))
     search.todo.extend(k for k in range(graph.size) if machine.takes_part(k) and search.is_open(k))
@@ -51,6 +52,14 @@ class _Search:
         """Look at the inputs of what will run, until nothing more turns up."""
         while self.todo:
             self._inputs(self.todo.popleft())
+
+    def astray(self) -> None:
+        """Note the maps that follow items which are not there: the row that told them is lost."""
+        base, count = self._machine.base, self._machine.count
+        for k, node in enumerate(self._graph.nodes):
+            if node.mapped is not None and base[k] >= 0 and any(
+                    base[s] < 0 or count[s] != count[k] for s in node.mapped.sources):
+                self._make_anew(k)
 
     def ids(self, k: int) -> Sequence[int]:
         """The task runs of a node."""

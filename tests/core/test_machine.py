@@ -443,3 +443,51 @@ def test_what_was_only_queued_waits_again_when_its_producer_is_rerun():
     assert d.state("b") is TaskState.QUEUED
     d.m.rerun([d.id("a")], d.now)
     assert [d.name(t.tid) for t in d.settle().take()] == ["a"]
+
+
+def mapped(rule="all_success"):
+    """A list, a map over it, and a map that follows that one item by item."""
+    dag = Dag("mapped")
+    rows = add(dag, "rows")
+    first = add(dag, "first", over=rows)
+    add(dag, "second", over=first, trigger_rule=rule)
+    return dag.freeze()
+
+
+@pytest.mark.fault(33, 39)
+def test_an_item_in_hand_whose_map_is_made_anew_is_not_run_again_beside_it():
+    d = Driver(mapped(), {"first": 2}).start()
+    d.end(d.take()[0])
+    old = d.take(1e9, 1)[0]
+    assert d.name(old.tid) == "first[0]"
+    d.m.rerun([d.id("rows")], d.now)
+    d.settle()
+    d.end(d.take()[0])  # rows, and with it `first` has new items
+    d.end(old, "fail")
+    handed = d.take(1e9, 10)
+    assert old.tid not in [a.tid for a in handed]
+    assert all(0 <= a.index < 2 for a in handed)
+
+
+def test_a_run_is_cancelled_after_a_map_was_made_anew():
+    d = Driver(mapped(), {"first": 2}).start()
+    d.end(d.take()[0])
+    d.take(1e9, 1)
+    d.m.rerun([d.id("rows")], d.now)
+    d.settle()
+    d.reopen()
+    d.end(d.take()[0])
+    before = list(d.m.open_items)
+    d.m.cancel_run(d.now)
+    d.settle()
+    assert d.m.over and all(0 <= n <= was for n, was in
+                            zip(d.m.open_items, before, strict=True))
+
+
+@pytest.mark.parametrize("rule", ["always", "one_done", "one_success"])
+def test_a_map_that_follows_items_waits_for_there_to_be_any(rule: str):
+    d = Driver(mapped(rule), {"first": 2}).start()
+    for _ in range(10):
+        for a in d.take(1e9, 10):
+            d.end(a)
+    assert d.m.over and d.m.count[d.id("second")] == 2

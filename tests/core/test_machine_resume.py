@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.core.dag import Dag
+from engine.core.record import RunRecord
 from engine.core.states import FailureReason
 from tests.core.driver import Driver
 from tests.core.graphs import add
@@ -162,3 +163,13 @@ def test_open_items_are_blocked_if_what_they_all_read_fails_this_time():
         "given": "FAILED", "m": "UPSTREAM_FAILED", "m[0]": "SUCCESS",
         "m[1]": "UPSTREAM_FAILED", "m[2]": "UPSTREAM_FAILED",
     }
+
+
+def test_items_that_were_matched_once_are_not_matched_again():
+    """Else a success that was discarded since would be taken over from the time before."""
+    record = RunRecord(2)
+    record.expanded(1, 2, 1, None, [5], [])
+    record.reset([1], [])
+    assert 1 in record.previous
+    record.expanded(1, 3, 1, None, [5], [(3, 2)])
+    assert not record.previous

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.core.diagram import mermaid
@@ -114,6 +114,7 @@ def test_delays_follow_their_policy():
     assert RetryPolicy(1, lambda attempt: 9.0).next_delay(1, lambda: 0.5, asked=9.0) == 9.0
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # not a matter of speed
 @given(
     retries=st.integers(0, 5), delay=st.floats(0, 100), backoff=st.floats(1, 4),
     jitter=st.floats(0, 1), limit=st.none() | st.floats(0, 50), luck=st.floats(0, 0.999),

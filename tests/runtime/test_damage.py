@@ -82,12 +82,43 @@ def test_a_damaged_row_costs_what_it_held(bench: Bench):
     assert any("damage found" in s for s in bench.said)
 
 
+def maps() -> Any:
+    """Maps that follow maps, killed while the second has items that are open."""
+    @task
+    def rows():
+        return list(range(4))
+
+    @task
+    def one(x):
+        return [x]
+
+    @task
+    def two(given, offset):
+        note(f"two{given[0]}")
+        if given[0] == 3 and first("kill"):
+            die()
+        return given[0] + offset
+
+    @task
+    def offset(ones):
+        return 6 + len(ones)
+
+    @workflow
+    def flow():
+        ones = one.map(rows())
+        return two.partial(offset=offset(ones)).map(ones)
+
+    return flow
+
+
 @pytest.mark.fault(20)
-def test_every_single_row_may_be_damaged(bench: Bench):
+@pytest.mark.parametrize(
+    ("make", "expected"), [(lines, EXPECTED), (maps, [10, 11, 12, 13])], ids=["lines", "maps"])
+def test_every_single_row_may_be_damaged(bench: Bench, make: Any, expected: list[int]):
     """Whatever row it is, the result is right in the end."""
     import shutil
 
-    bench.killed(lines(), workers=1)
+    bench.killed(make(), workers=1)
     home, pristine = bench.folder / "home", bench.folder / "pristine"
     shutil.copytree(home, pristine)
     count = journal(bench).execute("SELECT max(seq) FROM journal").fetchone()[0]
@@ -96,7 +127,7 @@ def test_every_single_row_may_be_damaged(bench: Bench):
         shutil.copytree(pristine, home)
         damage(bench, seq)
         bench.ledger.new()
-        assert bench.run(lines()).result == EXPECTED, f"row {seq}"
+        assert bench.run(make()).result == expected, f"row {seq}"
         assert any("damage found" in s for s in bench.said), f"row {seq}"
 
 
@@ -241,3 +272,23 @@ def test_a_lost_change_of_the_graph_is_got_over_for_good(bench: Bench):
     run = bench.run(version(2))
     assert run.result == ["b", "a"]
     assert set(bench.ledger.new()) == {"a", "b", "end"} - recorded
+
+
+def test_a_map_that_follows_items_which_are_lost_is_made_anew():
+    """Its own row is there, and that of the map above it is not."""
+    from engine.core.dag import Dag
+    from engine.core.machine import Machine
+    from engine.core.record import RunRecord
+    from engine.runtime.recovery import lost_results
+    from tests.core.graphs import add
+
+    dag = Dag("mapped")
+    rows = add(dag, "rows")
+    above = add(dag, "above", over=rows)
+    add(dag, "below", over=above)
+    graph, record = dag.freeze(), RunRecord(3)
+    record.succeeded([0], None, [1.0], [2.0], [[1, 2]])
+    record.expanded(2, 3, 2, None, None, [])
+    machine = Machine(graph, ["thread"] * 3)
+    machine.restore(record)
+    assert lost_results(graph, machine, (), lambda tid: True) == [2]
