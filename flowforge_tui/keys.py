@@ -134,7 +134,16 @@ TRAVEL_KEYS: tuple[Key, ...] = (
       for n in range(10)),
 )
 
-ALL_KEYS = (*RUN_KEYS, *MOVE_KEYS, *LOG_KEYS, *DETAIL_KEYS, *TIMELINE_KEYS, *TRAVEL_KEYS)
+TREE_OWN_KEYS: tuple[Key, ...] = (
+    Key("expand", "right,plus", "expand", "→ +", "expand", "move"),
+    Key("collapse", "left,minus", "collapse", "← -", "collapse, or to the parent", "move"),
+    Key("expand_all", "asterisk", "expand_all", "*", "expand all, and back", "move"),
+    Key("back", "left_square_bracket", "back", "[", "back to the row before the jump", "move"),
+    Key("forth", "right_square_bracket", "forth", "]", "forth again", "move"),
+)
+
+ALL_KEYS = (*RUN_KEYS, *MOVE_KEYS, *LOG_KEYS, *DETAIL_KEYS, *TIMELINE_KEYS, *TRAVEL_KEYS,
+            *TREE_OWN_KEYS)
 
 GROUPS = ("move", "find", "select", "act", "inspect", "log", "detail", "timeline", "travel", "out",
           "view", "run")

@@ -96,6 +96,10 @@ class Shape:
         """True if the node's task runs are the items of a map."""
         return node in self._outline.maps
 
+    def tries_of(self, node: int) -> int:
+        """How many attempts a node's task runs have before they are FAILED; crashes are extra."""
+        return self._outline.spec(node).retries + 1
+
     def follows(self, node: int) -> Sequence[int]:
         """The mapped nodes that a mapped node goes along with item by item."""
         mapped = self._outline.maps.get(node)

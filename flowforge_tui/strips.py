@@ -76,6 +76,18 @@ class Line:
         return whole.apply_style(style) if style else whole
 
 
+#: Signs of our own that stand in figures and at cuts, and what stands for them in ASCII.
+_STAND_INS = str.maketrans({"…": "~", "–": "-", "µ": "u", "→": ">", "·": "."})
+
+
+def in_ascii(strip: Strip) -> Strip:
+    """The strip with our own signs in ASCII; what users wrote stays."""
+    if strip.text.isascii():
+        return strip
+    return Strip([Segment(s.text.translate(_STAND_INS), s.style) for s in strip],
+                 strip.cell_length)
+
+
 def fit(text: str, width: int, *, right: bool = False, more: str = "…") -> str:
     """`text` in exactly `width` cells: cut with an ellipsis, or filled up with spaces."""
     size = cell_len(text)

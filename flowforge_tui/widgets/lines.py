@@ -20,7 +20,7 @@ from textual.widget import Widget
 
 from flowforge_tui.keys import MOVE_KEYS, bindings
 from flowforge_tui.look import DIM, Look
-from flowforge_tui.strips import Line
+from flowforge_tui.strips import Line, in_ascii
 
 #: Lines that a turn of the mouse's wheel moves.
 _WHEEL = 3
@@ -105,6 +105,8 @@ class LineView(Widget, can_focus=True):
             strip = self._blank(y, total, room)
         if room < width:
             strip = Strip.join([strip, self._scrollbar(y, total)])
+        if not self.look.unicode:
+            strip = in_ascii(strip)
         return strip.apply_style(self.rich_style)
 
     def _blank(self, y: int, total: int, room: int) -> Strip:

@@ -14,6 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from flowforge_tui.look import Look
+from flowforge_tui.strips import in_ascii
 
 
 class Panel(Widget):
@@ -36,6 +37,8 @@ class Panel(Widget):
         if not self.is_attached or not width or not height:
             return
         made = self.lines(width, height)
+        if not self.look.unicode:
+            made = [in_ascii(strip) for strip in made]
         made += [Strip.blank(width)] * (height - len(made))
         if len(made) != len(self._shown):
             self._shown = made
