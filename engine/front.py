@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engine.core.events import Expanded as Expanded
     from engine.core.events import Failed as Failed
     from engine.core.events import Moved as Moved
+    from engine.core.events import OutlineChanged as OutlineChanged
     from engine.core.events import Reset as Reset
     from engine.core.events import RunMoved as RunMoved
     from engine.core.events import Started as Started
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from engine.runtime.replay import Figures as Figures
     from engine.runtime.replay import Follower as Follower
     from engine.runtime.replay import GraphChanged as GraphChanged
-    from engine.runtime.replay import OutlineChanged as OutlineChanged
     from engine.runtime.replay import PastAttempt as PastAttempt
     from engine.runtime.replay import SessionBegan as SessionBegan
     from engine.runtime.replay import Step as Step
@@ -89,8 +89,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "engine.core.dag": ("Graph",),
     "engine.core.events": (
-        "Attempt", "Change", "ErrorInfo", "Expanded", "Failed", "Moved", "Reset", "RunMoved",
-        "Started", "Succeeded",
+        "Attempt", "Change", "ErrorInfo", "Expanded", "Failed", "Moved", "OutlineChanged",
+        "Reset", "RunMoved", "Started", "Succeeded",
     ),
     "engine.core.overview": ("Overview", "Section", "sections_of"),
     "engine.core.record": ("RunRecord",),
@@ -104,7 +104,7 @@ _MODULES = {
     "engine.runtime.places": ("Place", "find_place"),
     "engine.runtime.plan": ("PlanEntry",),
     "engine.runtime.replay": (
-        "Damaged", "Figures", "Follower", "GraphChanged", "OutlineChanged", "PastAttempt",
+        "Damaged", "Figures", "Follower", "GraphChanged", "PastAttempt",
         "SessionBegan", "Step", "Told", "changes_from", "changes_of",
     ),
     "engine.runtime.reporting": ("Live", "Reporter", "Silent"),

@@ -25,6 +25,7 @@ from engine.front import (
     Expanded,
     Failed,
     Moved,
+    OutlineChanged,
     Reset,
     RunMoved,
     Started,
@@ -71,7 +72,7 @@ class JsonConsole:
         self._events_of: dict[type, Callable[[Any], Iterator[Event]]] = {
             Succeeded: self._succeeded, Started: self._started, Failed: self._failed,
             Moved: self._moved, Reset: self._reset, Expanded: self._expanded,
-            RunMoved: self._run_moved,
+            RunMoved: self._run_moved, OutlineChanged: self._outline_changed,
         }
 
     def begin(self, live: Live) -> None:
@@ -175,6 +176,9 @@ class JsonConsole:
     def _expanded(self, change: Expanded) -> Iterator[Event]:
         yield {"event": "task.mapped", "at": time.time(), "task": self._name(change.node),
                "items": change.size, "carried": len(change.carried)}
+
+    def _outline_changed(self, change: OutlineChanged) -> Iterator[Event]:
+        yield {"event": "code.reloaded", "at": time.time()}
 
     def _run_moved(self, change: RunMoved) -> Iterator[Event]:
         yield {"event": "run.state", "at": change.at, "state": str(change.state),

@@ -187,7 +187,14 @@ class RunMoved(NamedTuple):
     at: float
 
 
-Change = Succeeded | Failed | Started | Moved | Reset | Expanded | RunMoved
+class OutlineChanged(NamedTuple):
+    """What is said of the nodes changed: their code, an option. Ids, names and states stand."""
+
+    outline: Any
+    """A `runtime.outline.Outline`."""
+
+
+Change = Succeeded | Failed | Started | Moved | Reset | Expanded | RunMoved | OutlineChanged
 
 
 # -- what the machine asks of the runner -----------------------------------------------------

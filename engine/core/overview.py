@@ -18,6 +18,7 @@ from engine.core.events import (
     Expanded,
     Failed,
     Moved,
+    OutlineChanged,
     Reset,
     RunMoved,
     Started,
@@ -54,7 +55,7 @@ class Overview:
         self._fold: dict[type, Callable[[Any], None]] = {
             Succeeded: self._succeeded, Failed: self._failed, Started: self._started,
             Moved: self._moved, Reset: self._reset, Expanded: self._expanded,
-            RunMoved: self._run_moved,
+            RunMoved: self._run_moved, OutlineChanged: lambda change: None,
         }
 
     @classmethod

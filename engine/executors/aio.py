@@ -62,6 +62,9 @@ class AsyncExecutor:
     def resize(self, workers: int) -> None:
         self._limit = workers
 
+    def renew(self) -> None:
+        """Functions come with each attempt."""
+
     # -- pulling -------------------------------------------------------------------------------
 
     def _pull(self) -> None:

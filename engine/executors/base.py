@@ -53,6 +53,9 @@ class Executor(Protocol):
     def resize(self, workers: int) -> None:
         """Have more or fewer workers; those that go end what they have in hand first."""
 
+    def renew(self) -> None:
+        """Have workers that know nothing of earlier code; those there end what they have first."""
+
     def in_hand(self) -> list[Attempt]:
         """The attempts whose function runs now, `start` set."""
 

@@ -146,6 +146,9 @@ class ThreadExecutor:
             for _ in range(workers - len(alive)):
                 self._add()
 
+    def renew(self) -> None:
+        """Functions come with each attempt."""
+
     def _add(self) -> None:
         worker = LocalWorker(self._made)
         self._made += 1

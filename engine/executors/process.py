@@ -75,9 +75,19 @@ class ProcessExecutor:
             staying = [s for s in self._seats if not s.leaving]
             for seat in staying[workers:]:
                 seat.leave()
-            for _ in range(workers - len(staying)):
-                self._seats.append(_Seat(self, self._hub, self._made, self._grace))
-                self._made += 1
+            self._seat(workers - len(staying))
+
+    def renew(self) -> None:
+        with self._lock:
+            for seat in self._seats:
+                if not seat.leaving:
+                    seat.leave()
+            self._seat(self._wanted)
+
+    def _seat(self, count: int) -> None:
+        for _ in range(count):
+            self._seats.append(_Seat(self, self._hub, self._made, self._grace))
+            self._made += 1
 
     def in_hand(self) -> list[Attempt]:
         return [a for seat in list(self._seats) if (a := seat.in_hand()) is not None]

@@ -11,7 +11,12 @@ from engine.errors import RunError
 from engine.runtime.gauges import Gauges
 from engine.runtime.looking import Look
 from engine.runtime.names import Names
+from engine.runtime.reloading import Reloader
 from engine.runtime.runner import Runner
+
+
+class _NothingDone(Exception):
+    """Leaves the code as it was, since nothing would run it."""
 
 
 class Commands:
@@ -21,13 +26,15 @@ class Commands:
     """
 
     def __init__(
-        self, runner: Runner, names: Names, *, look: Look, gauges: Callable[[], Gauges]
+        self, runner: Runner, names: Names, *, look: Look, gauges: Callable[[], Gauges],
+        reloader: Reloader,
     ) -> None:
         self._runner = runner
         self._names = names
         self._look = look
         self._gauges = gauges
-        self._known: dict[str, Callable[[list[str]], str]] = {
+        self._reloader = reloader
+        self._known: dict[str, Callable[..., str]] = {
             "cancel": self.cancel, "pause": self.pause, "unpause": self.unpause,
             "retry": self.retry, "rerun": self.rerun, "status": self.status,
             "waits": self.waits, "close": self.close,
@@ -37,7 +44,7 @@ class Commands:
         }
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer a request of the control socket: {"command": …, "tasks": [names]}."""
+        """Answer a request of the control socket: {"command": …, "tasks": [names]}, and more."""
         name = str(request.get("command"))
         tasks = [str(t) for t in request.get("tasks") or ()]
         if name in self._answers:
@@ -46,7 +53,8 @@ class Commands:
         if act is None:
             known = ", ".join([*self._known, *self._answers])
             raise RunError(f"there is no command {name!r}; there are {known}")
-        return {"ok": True, "message": act(tasks)}
+        more = {"reload": bool(request.get("reload"))} if name in ("retry", "rerun") else {}
+        return {"ok": True, "message": act(tasks, **more)}
 
     def _ids(self, names: Sequence[str]) -> list[int]:
         return [tid for name in names for tid in self._names.find(name)]
@@ -98,27 +106,55 @@ class Commands:
             raise RunError("the run is not paused")
         return "the run goes on"
 
-    def retry(self, tasks: list[str]) -> str:
-        """Run failed task runs again; without names, all that failed so far."""
-        self._check_settled()
-        m = self._runner.machine
-        ids = self._ids(tasks) if tasks else sorted(m.failed)
-        reset = self._do(lambda machine, at: machine.retry(ids, at))
-        if not reset:
-            raise RunError(f"nothing to retry: {self._told(ids) or 'nothing has failed'}")
-        return f"{len(reset)} task run{'s' if len(reset) != 1 else ''} will be tried again"
+    def retry(self, tasks: list[str], *, reload: bool = False) -> str:
+        """Run failed task runs again; without names, all that failed so far.
 
-    def rerun(self, tasks: list[str]) -> str:
-        """Discard successes and run again, with everything downstream."""
+        `reload`: with the code as their file has it now.
+        """
+        self._check_settled()
+        ids = self._ids(tasks) if tasks else sorted(self._runner.machine.failed)
+        count, code = self._start_over(Machine.retry, ids, reload)
+        if not count:
+            raise RunError(f"nothing to retry: {self._told(ids) or 'nothing has failed'}")
+        return f"{count} task run{'s' if count != 1 else ''} will be tried again{code}"
+
+    def rerun(self, tasks: list[str], *, reload: bool = False) -> str:
+        """Discard successes and run again, with everything downstream. `reload`: as in `retry`."""
         if not tasks:
             raise RunError("name the tasks to rerun")
         self._check_settled()
         ids = self._ids(tasks)
-        reset = self._do(lambda machine, at: machine.rerun(ids, at))
-        if not reset:
+        count, code = self._start_over(Machine.rerun, ids, reload)
+        if not count:
             raise RunError(f"nothing to rerun: {self._told(ids)}")
-        return f"{len(reset)} task run{'s' if len(reset) != 1 else ''} will run again, " \
-               "with everything downstream"
+        return f"{count} task run{'s' if count != 1 else ''} will run again, " \
+               f"with everything downstream{code}"
+
+    def _start_over(
+        self, how: Callable[[Machine, Sequence[int], float], list[int]], ids: list[int],
+        reload: bool,
+    ) -> tuple[int, str]:
+        """Reset task runs; how many, and what is to be said of their code."""
+        if not reload:
+            return len(self._do(lambda m, at: how(m, ids, at))), ""
+
+        def act(machine: Machine, at: float) -> int:
+            reset = how(machine, ids, at)
+            if not reset:
+                raise _NothingDone
+            # In one hold of the lock: no new worker gets old code, and no old one new code.
+            for executor in self._runner.executors.values():
+                executor.renew()
+            self._reloader.take(edition, machine)
+            return len(reset)
+
+        try:
+            with self._reloader.edition() as edition:
+                count = self._do(act)
+        except _NothingDone:
+            return 0, ""
+        self._runner.note(edition.told())
+        return count, f"; {edition.told()}"
 
     def close(self, tasks: list[str]) -> str:
         """Have a run that stays open after its end go."""

@@ -25,6 +25,7 @@ from engine.core.events import (
     Expanded,
     Failed,
     Moved,
+    OutlineChanged,
     Reset,
     RunMoved,
     Started,
@@ -108,6 +109,7 @@ _PACKERS: dict[type, Callable[[Any], Entry]] = {
     Reset: lambda c: ["Z", pack_ids(c.tids), pack_ids(c.bump), c.why],
     Expanded: _pack_expanded,
     RunMoved: lambda c: ["V", str(c.state), c.why, c.at],
+    OutlineChanged: lambda c: ["U", c.outline.to_data()],
 }
 
 

@@ -42,6 +42,7 @@ from engine.runtime.origin import signed, words_of
 from engine.runtime.outline import Outline
 from engine.runtime.plan import Plan, make_plan
 from engine.runtime.recovery import lost_results
+from engine.runtime.reloading import Reloader
 from engine.runtime.reporting import Live, Reporter, Several, Silent
 from engine.runtime.request import PlanMade, Request, take_request
 from engine.runtime.run import Run
@@ -121,7 +122,6 @@ class Launch:
         request: Request,
         handlers: Sequence[Registered],
     ) -> None:
-        self.graph = graph
         self.outline = outline
         self.about = about
         self.settings = settings
@@ -145,7 +145,7 @@ class Launch:
         self.guardian = _guardian(opened, self.reporter)
         self.executors = make_executors(lanes, self.guardian)
         self.runner = Runner(
-            graph, self.machine, self.values, opened.store, self.executors, self.scope,
+            self.machine, self.values, opened.store, self.executors, self.scope,
             carryover=self.carryover, put_blob=self._put_blob, say=self.reporter.say,
         )
         self.runner.linger = request.linger
@@ -156,14 +156,21 @@ class Launch:
         self.sampler = Sampler(
             lambda: [pid for executor in self.executors.values() for pid in executor.pids()])
         self.look = Look(
-            graph, self.machine, self.values, read_blob=self._read_blob, reload=self._read_aside)
-        self.commands = Commands(self.runner, self.names, look=self.look, gauges=self._gauges)
+            self.machine, self.values, read_blob=self._read_blob, reload=self._read_aside)
+        self.commands = Commands(
+            self.runner, self.names, look=self.look, gauges=self._gauges,
+            reloader=Reloader(about, graph, outline, lanes, settings, self.values))
         self._first_failure: BaseException | None = None
         self._signal: int | None = None
         self._killed = False
         self._leaving: threading.Timer | None = None
         self._finished = False
         """True once the history is complete and the store may be closed."""
+
+    @property
+    def graph(self) -> Graph:
+        """The graph, with the code that runs now."""
+        return self.machine.graph
 
     # == what still counts ==================================================================
 

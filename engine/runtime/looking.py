@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from engine.core.dag import Graph, Node
+from engine.core.dag import Node
 from engine.core.events import Attempt
 from engine.core.machine import Machine
 from engine.core.record import NO_VALUE
@@ -47,21 +47,19 @@ class Look:
 
     def __init__(
         self,
-        graph: Graph,
         machine: Machine,
         values: Values,
         *,
         read_blob: Callable[[BlobRef], bytes],
         reload: Callable[[], Sequence[Any]],
     ) -> None:
-        self._graph = graph
         self._machine = machine
         self._values = values
         self._read_blob = read_blob
         self._reload = reload
 
     def _node(self, tid: int) -> Node:
-        return self._graph.nodes[self._machine.node_of(tid)]
+        return self._machine.graph.nodes[self._machine.node_of(tid)]
 
     def place(self, tid: int) -> Place | None:
         """Where its function is; None for a command, or where that is not known."""
@@ -98,7 +96,7 @@ class Look:
 
     def _copy(self) -> Values:
         reload = lru_cache(self._reload)  # once a look: a released map asks for each of its items
-        copy = Values(self._graph, self._machine, read_blob=self._read_blob, reload=reload)
+        copy = Values(self._machine.graph, self._machine, read_blob=self._read_blob, reload=reload)
         copy.slots, copy.errors = list(self._values.slots), dict(self._values.errors)
         return copy
 

@@ -23,6 +23,7 @@ from engine.core.events import (
     Expanded,
     Failed,
     Moved,
+    OutlineChanged,
     Reset,
     RunMoved,
     Started,
@@ -98,12 +99,6 @@ class GraphChanged(NamedTuple):
     """New node → old node or -1; None: nothing is taken over."""
 
 
-class OutlineChanged(NamedTuple):
-    """What is said of the nodes changed (a rename, another option); ids and states stand."""
-
-    outline: Outline
-
-
 class Figures(NamedTuple):
     """What a session did, in figures, told at its end."""
 
@@ -116,7 +111,7 @@ class Damaged(NamedTuple):
     text: str
 
 
-Told = Change | SessionBegan | GraphChanged | OutlineChanged | Figures | Damaged
+Told = Change | SessionBegan | GraphChanged | Figures | Damaged
 
 
 class Step(NamedTuple):

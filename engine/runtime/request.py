@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.errors import ParameterError
+from engine.errors import LoadError, ParameterError
 from engine.runtime.options import RunOptions
 
 if TYPE_CHECKING:
@@ -81,12 +81,18 @@ def awaited() -> bool:
 def take_request(workflow: str | None = None) -> Request:
     """The request that the run starting now has to meet; an empty one if there is none.
 
-    `workflow`: its name. A request for another one is left for that. Raises ParameterError.
+    `workflow`: its name. A request for another one is left for that; by the command `graph`, which
+    must not run anything, it is refused. Raises ParameterError, LoadError.
     """
     request = _REQUEST.get()
     if request is None or request.taken:
         return Request()
     if request.workflow is not None and workflow not in (None, request.workflow):
+        if request.command == "graph":
+            raise LoadError(
+                f"its file runs the workflow {workflow!r} itself, ahead of {request.workflow!r}; "
+                "put that call of .run() under `if __name__ == \"__main__\":`"
+            )
         return Request()
     if request.refusal:
         raise ParameterError(request.refusal)

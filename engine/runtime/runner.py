@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from engine.core.dag import Graph
 from engine.core.events import (
     Attempt,
     Change,
@@ -73,7 +72,6 @@ class Runner:
 
     def __init__(
         self,
-        graph: Graph,
         machine: Machine,
         values: Values,
         store: Store,
@@ -84,7 +82,6 @@ class Runner:
         put_blob: Callable[[bytes], BlobRef],
         say: Callable[[str], None],
     ) -> None:
-        self.graph = graph
         self.machine = machine
         self.values = values
         self.arguments = values.arguments
@@ -310,7 +307,7 @@ class Runner:
             return
         with self._lock:
             if self.machine.awaits(ask):
-                mapped = self.graph.nodes[k].mapped
+                mapped = self.machine.graph.nodes[k].mapped
                 sources = mapped.sources if mapped is not None else ()
                 carried, barred = self._carryover.match(k, count, keys, marks, sources)
                 self.machine.expand(k, count, now(), keys, marks, carried, barred)

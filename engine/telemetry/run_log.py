@@ -20,6 +20,7 @@ from engine.core.events import (
     Expanded,
     Failed,
     Moved,
+    OutlineChanged,
     Reset,
     RunMoved,
     Started,
@@ -71,7 +72,7 @@ class RunLog:
         self._tell: dict[type, Callable[[Any, list[str]], None]] = {
             Succeeded: self._succeeded, Started: self._started, Failed: self._failed,
             Moved: self._moved, Reset: self._reset, Expanded: self._expanded,
-            RunMoved: self._run_moved,
+            RunMoved: self._run_moved, OutlineChanged: lambda change, lines: None,
         }
 
     def begin(self, live: LiveRun) -> None:

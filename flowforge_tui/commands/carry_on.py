@@ -24,6 +24,10 @@ _JSON = click.option("--json", "as_json", is_flag=True,
                      help="With --dry-run, the plan as JSON; else as --output json.")
 
 
+_RELOAD = click.option("--reload", is_flag=True,
+                       help="On a live run: with the code as its file has it now.")
+
+
 @click.command()
 @click.argument("run", required=False)
 @_DRY_RUN
@@ -45,15 +49,18 @@ def resume(
 @click.argument("tasks", metavar="[TASK]...", nargs=-1)
 @_DRY_RUN
 @_JSON
+@_RELOAD
 @run_flags
 def retry(
-    run: str, tasks: tuple[str, ...], dry_run: bool, as_json: bool, flags: dict[str, Any]
+    run: str, tasks: tuple[str, ...], dry_run: bool, as_json: bool, reload: bool,
+    flags: dict[str, Any]
 ) -> None:
     """Run failed and cancelled tasks again, with what they blocked: the named, or all.
 
     On a live run this is a command to the process that owns it.
     """
-    sys.exit(_go_on("retry", run, tasks, flags, dry_run=dry_run, as_json=as_json))
+    sys.exit(_go_on("retry", run, tasks, flags, dry_run=dry_run, as_json=as_json,
+                    reload=reload))
 
 
 @click.command()
@@ -61,27 +68,31 @@ def retry(
 @click.argument("tasks", metavar="TASK...", nargs=-1, required=True)
 @_DRY_RUN
 @_JSON
+@_RELOAD
 @run_flags
 def rerun(
-    run: str, tasks: tuple[str, ...], dry_run: bool, as_json: bool, flags: dict[str, Any]
+    run: str, tasks: tuple[str, ...], dry_run: bool, as_json: bool, reload: bool,
+    flags: dict[str, Any]
 ) -> None:
     """Discard the results of tasks and run them again, with everything downstream.
 
     On a live run this is a command to the process that owns it.
     """
-    sys.exit(_go_on("rerun", run, tasks, flags, dry_run=dry_run, as_json=as_json))
+    sys.exit(_go_on("rerun", run, tasks, flags, dry_run=dry_run, as_json=as_json,
+                    reload=reload))
 
 
 def _go_on(
     command: Command, name: str | None, tasks: tuple[str, ...], flags: dict[str, Any], *,
-    dry_run: bool, as_json: bool, force: bool = False,
+    dry_run: bool, as_json: bool, force: bool = False, reload: bool = False,
 ) -> int:
     from engine.front import open_stored, state_directory, unfinished_run
 
     home = state_directory()
     stored = open_stored(home, name if name is not None else unfinished_run(home))
     if command != "resume" and stored.owner is not None:
-        return _tell_owner(stored, command, tasks, dry_run=dry_run, as_json=as_json)
+        return _tell_owner(stored, command, tasks, dry_run=dry_run, as_json=as_json,
+                           reload=reload)
     if command == "retry" and not tasks:
         stored.check_retry()
     if as_json and not dry_run:
@@ -90,15 +101,16 @@ def _go_on(
 
 
 def _tell_owner(
-    stored: StoredRun, command: Command, tasks: tuple[str, ...], *, dry_run: bool, as_json: bool
+    stored: StoredRun, command: Command, tasks: tuple[str, ...], *, dry_run: bool, as_json: bool,
+    reload: bool,
 ) -> int:
-    """The run is live: its owner does it, without a new plan, as its code is loaded already."""
+    """The run is live: its owner does it, without a new plan; its code is loaded already."""
     from flowforge_tui.tables import shown, write
 
     if dry_run:
         _show_plan(stored.run_id, stored.would_run(command, tasks), as_json=as_json)
         return 0
-    answer = stored.ask(command, tasks)
+    answer = stored.ask(command, tasks, reload=reload)
     write([json.dumps({"run_id": stored.run_id, "message": answer}) if as_json
            else shown(answer, 500)])
     return 0
