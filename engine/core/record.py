@@ -28,6 +28,10 @@ NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda self: "NO_VALUE", "__slo
 """Stands in `values` where no result is recorded."""
 
 
+#: Task runs of a run, at most. A forged journal could claim more, and 31 bytes go with each.
+MOST_IDS = 50_000_000
+
+
 class RunRecord:
     """Columns of one run. Times are seconds since the epoch; 0.0 means not known."""
 
@@ -203,6 +207,8 @@ class RunRecord:
 
     def grow(self, upto: int, node: int, base: int) -> None:
         """Make room for ids below `upto`; those from `base` on belong to `node`."""
+        if not 0 <= base <= upto <= MOST_IDS:
+            raise IndexError(f"ids from {base} to {upto}, and {MOST_IDS:,} are the most")
         more = upto - len(self.state)
         if more > 0:
             self.state.extend(bytes(more))
