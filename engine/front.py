@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from engine.runtime.outline import Outline as Outline
     from engine.runtime.places import Place as Place
     from engine.runtime.places import find_place as find_place
+    from engine.runtime.plan import Plan as Plan
     from engine.runtime.plan import PlanEntry as PlanEntry
+    from engine.runtime.plan import PlanRow as PlanRow
     from engine.runtime.replay import Damaged as Damaged
     from engine.runtime.replay import Figures as Figures
     from engine.runtime.replay import Follower as Follower
@@ -102,7 +104,7 @@ _MODULES = {
     "engine.runtime.options": ("RunOptions", "options_from"),
     "engine.runtime.outline": ("Outline",),
     "engine.runtime.places": ("Place", "find_place"),
-    "engine.runtime.plan": ("PlanEntry",),
+    "engine.runtime.plan": ("Plan", "PlanEntry", "PlanRow"),
     "engine.runtime.replay": (
         "Damaged", "Figures", "Follower", "GraphChanged", "PastAttempt",
         "SessionBegan", "Step", "Told", "changes_from", "changes_of",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal as signals
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from random import random
@@ -40,11 +40,11 @@ from engine.runtime.opening import About, Opened, open_run, session_entry
 from engine.runtime.options import RunOptions, lasting_flags
 from engine.runtime.origin import signed, words_of
 from engine.runtime.outline import Outline
-from engine.runtime.plan import Plan, make_plan
+from engine.runtime.plan import Plan, Wish, make_plan
 from engine.runtime.recovery import lost_results
 from engine.runtime.reloading import Reloader
 from engine.runtime.reporting import Live, Reporter, Several, Silent
-from engine.runtime.request import PlanMade, Request, take_request
+from engine.runtime.request import PlanMade, PlanRefused, Request, take_request
 from engine.runtime.run import Run
 from engine.runtime.runner import HEAR_AFTER, Runner
 from engine.runtime.scope import EngineScope
@@ -184,15 +184,32 @@ class Launch:
         plan = make_plan(
             history.outline, self.outline, history.record, self.settings.on_code_change
         )
-        if self.request.dry_run:
-            request, record = self.request, self.opened.history.record
-            if request.command != "retry":
-                plan.barred = frozenset(filter(record.was_interrupted, record.live_ids()))
-            if request.tasks:
-                plan.asked = asked_for(history.outline, record, request.command, request.tasks)
-            request.plan = plan
+        request = self.request
+        if request.dry_run or request.review is not None:
+            self._tell_plan(plan, history.outline)
+        if request.dry_run:
             raise PlanMade
-        return plan
+        return plan if request.review is None else self._reviewed(plan, request.review)
+
+    def _tell_plan(self, plan: Plan, outline: Outline) -> None:
+        """Fill in what only a look at the plan needs."""
+        request, record = self.request, self.opened.history.record
+        if request.command != "retry":
+            plan.barred = frozenset(filter(record.was_interrupted, record.live_ids()))
+        if request.tasks:
+            plan.asked = asked_for(outline, record, request.command, request.tasks)
+        request.plan = plan
+
+    def _reviewed(
+        self, plan: Plan, review: Callable[[Plan], Mapping[int, Wish] | None]
+    ) -> Plan:
+        wishes = review(plan)
+        if wishes is None:
+            self.request.refused = True
+            raise PlanRefused
+        chosen = plan.choose(wishes) if wishes else plan
+        self.request.plan = chosen
+        return chosen
 
     def _enter_session(self) -> bytes:
         """Take in who runs it now, and the graph where it is new or has changed; as stored."""
@@ -282,6 +299,9 @@ class Launch:
         """What the command names, or on a plain resume all that failed or was cancelled."""
         request, machine = self.request, self.machine
         ids = [tid for task in request.tasks for tid in self.names.find(task)]
+        if self.plan is not None:
+            machine.rerun(sorted(self.plan.rerun), now())
+            failed = [t for t in failed if machine.node_of(t) not in self.plan.left]
         if request.command == "rerun":
             self._insist(machine.rerun(ids, now()), ids)
         elif request.command == "retry" and ids:

@@ -23,6 +23,7 @@ from engine.runtime.outline import MapOutline, Outline
 from engine.state.fingerprints import compare
 
 Action = Literal["keep", "run", "changed", "new", "gone"]
+Wish = Literal["keep", "run"]
 OnCodeChange = Literal["rerun", "reuse", "fail"]
 
 #: Maps with at most this many items are listed item by item, longer ones in one line.
@@ -50,6 +51,8 @@ _WHY_KEEP = {
     TaskState.CACHED: "had succeeded (cached)",
     TaskState.SKIPPED: "had been skipped",
 }
+#: Which of a node's actions its row shows.
+_BY_WEIGHT: tuple[Action, ...] = ("changed", "new", "run", "keep", "gone")
 _COMPARED = "its items are compared with those before: "
 
 
@@ -73,12 +76,28 @@ class PlanEntry(NamedTuple):
     """How many task runs the line stands for."""
 
 
+class PlanRow(NamedTuple):
+    """What becomes of one node: a line of a review, which a person may change."""
+
+    node: int
+    """Its index in the new graph; of one that is gone, -1."""
+    name: str
+    action: Action
+    """What asks most for attention among its task runs: a failed item makes a map `run`."""
+    reason: str
+    counts: Mapping[Action, int]
+    """How many of its task runs."""
+    choices: tuple[Wish, ...]
+    """What `Plan.choose` takes for it instead; empty: nothing."""
+
+
 class Plan:
     """The outcome. Indexes are those of the new graph, unless called old."""
 
     def __init__(self, old: Outline, new: Outline, record: Record) -> None:
         self.old, self.new = old, new
         self._record = record
+        self.on_code_change: OnCodeChange = "rerun"
         self.node_map: list[int] = []
         """New node → old node, or -1."""
         self.stale: dict[int, str] = {}
@@ -87,6 +106,12 @@ class Plan:
         """Maps whose items are worked out again and matched with the old ones → why."""
         self.barred: frozenset[int] = frozenset()
         """Old ids that were cut short, must not be repeated, and are not asked for."""
+        self.reuse: frozenset[int] = frozenset()
+        """Nodes whose results are kept by a person's choice, though something changed."""
+        self.rerun: frozenset[int] = frozenset()
+        """Nodes whose successes are discarded by a person's choice, with all downstream."""
+        self.left: frozenset[int] = frozenset()
+        """Nodes whose failures stay as they are, by a person's choice."""
         self.asked: Mapping[int, str] | None = None
         """Old ids that a command names, with what follows them → why. None: it names none, and
         all that had not ended well runs again."""
@@ -101,6 +126,16 @@ class Plan:
             not self.stale and not self.rematch and self.old.names == self.new.names
             and all(i == j for i, j in enumerate(self.node_map))
         )
+
+    def find_changes(self) -> None:
+        """Work out what is stale, and which maps are to be matched item by item."""
+        if self.old.same_as(self.new):
+            return
+        changes = _Changes(self)
+        changes.find()
+        if self.on_code_change == "reuse":
+            self.stale.clear()
+            self.rematch = changes.literals
 
     @cached_property
     def gone(self) -> list[int]:
@@ -118,6 +153,11 @@ class Plan:
         for i in order_of(self.new):
             j = self.node_map[i]
             if j == NONE or i in self.stale:
+                continue
+            if i in self.rerun:
+                found.update((t, "you chose to run it again") for t in self._ids(j)
+                             if self._record.state_of(t) in _STANDS)
+                redone[i] = f"follows {self.new.names[i]}, which you chose to run again"
                 continue
             consumed = self._consumed(i, redone, found)
             found.update(consumed)
@@ -145,7 +185,27 @@ class Plan:
         return consumed
 
     def _is_retried(self, tid: int) -> bool:
-        return self._record.state_of(tid) in _FAILURES and tid not in self.barred
+        return (self._record.state_of(tid) in _FAILURES and tid not in self.barred
+                and tid not in self._left)
+
+    @cached_property
+    def _left(self) -> frozenset[int]:
+        """Old ids of what failed and stays so, with what it blocks."""
+        found: set[int] = set()
+        for i in order_of(self.new):
+            j = self.node_map[i]
+            if j == NONE or i in self.stale:
+                continue
+            if i in self.left:
+                found.update(self._ids(j))
+            elif self.left and any(self._blocks(i, u, found) for u in self.new.upstream_of(i)):
+                found.update(t for t in self._ids(j)
+                             if self._record.state_of(t) is TaskState.UPSTREAM_FAILED)
+        return frozenset(found)
+
+    def _blocks(self, i: int, u: int, left: set[int]) -> bool:
+        return self.node_map[u] != NONE and any(
+            t in left for t in self._ids(self.node_map[u]))
 
     def _ids(self, j: int) -> range:
         """The old ids of a node's task runs: its items, if it was expanded."""
@@ -179,6 +239,58 @@ class Plan:
             return True
         return any(
             t in self.again or self._record.state_of(t) not in _STANDS for t in self._ids(j))
+
+    # -- a person's choices --------------------------------------------------------------------
+
+    def rows(self) -> list[PlanRow]:
+        """A line for each node of the new graph, then for those that are gone."""
+        rows = [self._row(i) for i in range(self.new.size)]
+        return rows + [
+            PlanRow(-1, self.old.names[j], "gone", "no longer in the workflow",
+                    {"gone": len(self._ids(j))}, ()) for j in self.gone]
+
+    def _row(self, i: int) -> PlanRow:
+        counts: dict[Action, int] = {}
+        reasons: dict[Action, str] = {}
+        for entry in self._entries_of(i):
+            counts[entry.action] = counts.get(entry.action, 0) + entry.task_runs
+            reasons.setdefault(entry.action, entry.reason)
+        action = next(a for a in _BY_WEIGHT if a in counts) if counts else "keep"
+        return PlanRow(i, self.new.names[i], action, reasons.get(action, "has no items"), counts,
+                       self._choices(i))
+
+    def _choices(self, i: int) -> tuple[Wish, ...]:
+        j = self.node_map[i]
+        if j == NONE or self.asked is not None:
+            return ()
+        if i in self.stale or i in self.rematch:
+            return ("keep",)
+        if i in self.reuse or i in self.rerun or i in self.left:
+            return ("keep", "run")
+        states = {self._record.state_of(t) for t in self._ids(j)}
+        if states & {TaskState.FAILED, TaskState.CANCELLED}:
+            return ("keep",)
+        return ("run",) if states & _STANDS else ()
+
+    def choose(self, wishes: Mapping[int, Wish]) -> Plan:
+        """The plan with other wishes for some nodes, which are all that is given: none, no wish.
+
+        `keep` what changed: its result is used as it is. `keep` what failed: it stays so. `run`
+        what stands: its result is discarded, with everything downstream. A wish for what has no
+        such choice is left out.
+        """
+        plan = Plan(self.old, self.new, self._record)
+        plan.node_map, plan.barred, plan.asked = self.node_map, self.barred, self.asked
+        plan.on_code_change = self.on_code_change
+        keep = {i for i, wish in wishes.items() if wish == "keep" and self.node_map[i] != NONE}
+        plan.reuse = frozenset(keep)
+        plan.find_changes()
+        plain = make_plan(self.old, self.new, self._record, self.on_code_change)
+        plan.reuse = frozenset(keep & {*plain.stale, *plain.rematch})
+        plan.left = frozenset(keep - plan.reuse)
+        plan.rerun = frozenset(
+            i for i, wish in wishes.items() if wish == "run" and i not in plan.stale)
+        return plan
 
     # -- telling it ----------------------------------------------------------------------------
 
@@ -233,6 +345,8 @@ class Plan:
             return "run", self.again[tid]
         if state in _STANDS:
             return "keep", _WHY_KEEP[state]
+        if tid in self._left:
+            return "keep", f"{_WHY_RUN[state]}, and you chose to leave it"
         if tid in self.barred:
             return "keep", 'was cut short, and on_interrupt="fail" has it wait to be asked for'
         if state is TaskState.RUNNING and self.new.spec(i).on_interrupt == "fail":
@@ -261,15 +375,10 @@ def make_plan(
     """
     plan = Plan(old, new, record)
     plan.node_map = match(old, new)
-    if old.same_as(new):
-        return plan
-    changes = _Changes(plan)
-    changes.find()
+    plan.on_code_change = on_code_change
+    plan.find_changes()
     if on_code_change == "fail":
         _refuse(plan)
-    if on_code_change == "reuse":
-        plan.stale.clear()
-        plan.rematch = changes.literals
     return plan
 
 
@@ -318,6 +427,10 @@ class _Changes:
                 continue
             mapped = self.new.maps.get(i)
             over = self._map_reason(i, mapped) if mapped is not None else ""
+            if i in plan.reuse:
+                if i in self.literals:
+                    plan.rematch[i] = self.literals[i]
+                continue
             reasons = self._own(i)
             if reasons:
                 plan.stale[i] = "; ".join(reasons)

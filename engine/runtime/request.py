@@ -6,7 +6,7 @@ Either way the request reaches it through this one variable, so that both take t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from engine.runtime.options import RunOptions
 
 if TYPE_CHECKING:
     from engine.core.dag import Graph
+    from engine.runtime.plan import Plan, Wish
     from engine.runtime.reporting import Reporter
     from engine.runtime.run import Run
 
@@ -40,6 +41,10 @@ class Request:
     """End a live owner on this machine first."""
     reporter: Callable[[str], Reporter] | None = None
     """Makes what shows the run, given the setting `output`; None: plain lines."""
+    review: Callable[[Plan], Mapping[int, Wish] | None] | None = None
+    """Shown what a run that is carried on would do, before anything of it is written: what is to
+    be done otherwise, by node (see `Plan.choose`); None: do nothing at all. Called on the thread
+    that runs the workflow."""
     linger: bool = False
     """Once the run has ended, stay open for a retry or rerun until `Live.close`, or a signal. How
     it ended is recorded by then."""
@@ -50,13 +55,19 @@ class Request:
     run: Run | None = None
     """The run that met it."""
     plan: Any = None
-    """With `dry_run`: the plan, once it is made."""
+    """With `dry_run` or `review`: the plan, once it is made."""
+    refused: bool = False
+    """True once `review` said to do nothing."""
     graph: Graph | None = None
     """Of the command `graph`: the frozen graph, once it is there."""
 
 
 class PlanMade(BaseException):
     """Ends a dry run, or the command `graph`, once what it asks for is there; nothing was run."""
+
+
+class PlanRefused(PlanMade):
+    """Ends a run that its reviewer did not want; nothing of it was written."""
 
 
 _REQUEST: ContextVar[Request | None] = ContextVar("flowforge_request", default=None)
