@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("runs", "List the runs, newest first."),
     "show": ("show", "Show a run, or one of its tasks."),
     "logs": ("logs", "Show what a run's tasks printed and logged."),
-    "attach": ("attach", "Follow a run until it ends."),
+    "attach": ("attach", "Show a run of another process, or one that has ended."),
     "cancel": ("steer", "Cancel a live run, or some of its tasks."),
     "pause": ("steer", "Start no new tasks; what runs goes on."),
     "unpause": ("steer", "Start tasks again after a pause."),
@@ -122,6 +122,10 @@ def cli(ctx: click.Context) -> None:
     set as FLOWFORGE_… in the environment and in [tool.flowforge] of pyproject.toml.
     """
     if ctx.invoked_subcommand is None:
+        from flowforge_tui.onscreen import launcher, on_a_terminal
+
+        if on_a_terminal():
+            sys.exit(launcher())
         click.echo(ctx.get_help())
 
 

@@ -17,9 +17,13 @@ import click
 from flowforge_tui.safe_text import safe
 
 
-def detach(arguments: Sequence[str]) -> int:
-    """Start the command in the background; returns an exit code once the run has begun."""
-    command = [sys.executable, "-m", "flowforge_tui", *_without(arguments), "--output", "json"]
+def detach(arguments: Sequence[str], *, attach: bool) -> int:
+    """Start the command in the background; returns an exit code once the run has begun.
+
+    `attach`: show it on the screen then, which may be left while the run goes on.
+    """
+    command = [sys.executable, "-m", "flowforge_tui", *_without(arguments), "--headless",
+               "--output", "json"]
     with tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
@@ -30,8 +34,7 @@ def detach(arguments: Sequence[str]) -> int:
             event = json.loads(line)
             if event.get("event") == "run.started":
                 child.stdout.close()
-                _tell(str(event["run_id"]), child.pid)
-                return 0
+                return _begun(str(event["run_id"]), child.pid, attach=attach)
         code = child.wait()
         errors.seek(0)
         click.echo(safe(errors.read().decode("utf-8", "replace")), err=True, nl=False)
@@ -39,10 +42,16 @@ def detach(arguments: Sequence[str]) -> int:
 
 
 def _without(arguments: Sequence[str]) -> list[str]:
-    return [a for a in arguments if a != "--detach"]
+    return [a for a in arguments if a not in ("--detach", "--tui")]
 
 
-def _tell(run_id: str, pid: int) -> None:
+def _begun(run_id: str, pid: int, *, attach: bool) -> int:
+    if attach:
+        from engine.front import state_directory
+        from flowforge_tui.onscreen import attach_on_screen
+
+        return attach_on_screen(state_directory(), run_id)
     click.echo(run_id)
     click.echo(f"runs in the background as process {pid}; follow it with: "
                f"flowforge logs {run_id} -f", err=True)
+    return 0

@@ -30,19 +30,20 @@ _FLAGS: tuple[Decorator, ...] = (
                  help="From asking a task to stop to making it.  [default: 5]"),
     click.option("--output", metavar="auto|rich|plain|json",
                  help="json: one event a line on stdout.  [default: auto]"),
-    click.option("--headless", is_flag=True, help="Without the screen, as now always."),
-    click.option("--tui", is_flag=True, help="With the screen (not part of this version)."),
+    click.option("--headless", is_flag=True, help="Without the screen, as in a pipe."),
+    click.option("--tui", is_flag=True,
+                 help="With the screen, or not at all.  [default: on a terminal]"),
 )
 
 
 def run_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags of a run; it gets them as one mapping, `flags`."""
     def gathered(**given: Any) -> Any:
-        if given.pop("tui"):
-            raise click.UsageError(
-                "The screen is not part of this version; leave --tui out to run without it.")
-        given.pop("headless")
+        tui, headless = given.pop("tui"), given.pop("headless")
+        if tui and headless:
+            raise click.UsageError("--tui and --headless exclude each other; leave one out.")
         flags = {name: given.pop(name) for name in _NAMES}
+        flags["screen"] = True if tui else False if headless else None
         return command(flags=flags, **given)
 
     gathered.__name__, gathered.__doc__ = command.__name__, command.__doc__

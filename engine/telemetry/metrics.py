@@ -200,6 +200,10 @@ class Sample(NamedTuple):
     memory: int
     """Bytes resident, shared pages counted in each process."""
     processes: int
+    engine_cpu: float = 0.0
+    """What the engine's own process has of `cpu`."""
+    engine_memory: int = 0
+    """What it has of `memory`."""
 
 
 class Sampler:
@@ -252,17 +256,15 @@ class Sampler:
     def sample(self) -> Sample:
         """Look once, now."""
         at = now()
-        spent, memory, seen = 0.0, 0, 0
-        for pid in {os.getpid(), *self._pids()}:
-            usage = self._usage(pid)
-            if usage is not None:
-                seen += 1
-                spent += usage[0]
-                memory += usage[1]
+        own = self._usage(os.getpid()) or (0.0, 0)
+        others = [self._usage(pid) for pid in set(self._pids()) - {os.getpid()}]
+        seen = [own, *(usage for usage in others if usage is not None)]
+        spent, memory = sum(u[0] for u in seen), sum(u[1] for u in seen)
         before = self.latest
         # The first look has nothing to compare with: what a process used before is not ours.
         elapsed = at - before.at if before is not None else 0.0
-        sample = Sample(at, spent / elapsed if elapsed > 0 else 0.0, memory, seen)
+        cores = 1 / elapsed if elapsed > 0 else 0.0
+        sample = Sample(at, spent * cores, memory, len(seen), own[0] * cores, own[1])
         self.latest = sample
         self.cpu.add(at, spent)
         self.memory.add(at, memory)

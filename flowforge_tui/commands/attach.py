@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from flowforge_tui.commands.logs import View
@@ -10,15 +12,19 @@ from flowforge_tui.commands.show import run_lines
 
 @click.command()
 @click.argument("run", default="latest")
-def attach(run: str) -> None:
-    """Follow the output of a run until it ends, then show how it ended.
+@click.option("--headless", is_flag=True, help="In lines, as in a pipe: its output, then its end.")
+def attach(run: str, headless: bool) -> None:
+    """Show a run of another process, or one long ended, on the screen; in a pipe, in lines.
 
-    Leaving with Ctrl-C does not stop the run.
+    Leaving does not stop the run.
     """
     from engine.front import open_stored, state_directory
+    from flowforge_tui.onscreen import attach_on_screen, on_a_terminal
     from flowforge_tui.tables import write
 
     home = state_directory()
+    if on_a_terminal() and not headless:
+        sys.exit(attach_on_screen(home, run))
     stored = open_stored(home, run)
     if stored.owner is not None:
         write(run_lines(stored))

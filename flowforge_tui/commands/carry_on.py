@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import click
 
 from flowforge_tui.flags import options_of, run_flags
 
 if TYPE_CHECKING:
-    from engine.front import PlanEntry, StoredRun
+    from engine.front import PlanEntry, Request, RunOptions, StoredRun
 
 Command = Literal["resume", "retry", "rerun"]
 
@@ -120,26 +120,48 @@ def _start(
     stored: StoredRun, command: Command, tasks: tuple[str, ...], flags: dict[str, Any], *,
     dry_run: bool, as_json: bool, force: bool,
 ) -> int:
-    from engine.errors import RunError
-    from engine.front import Request, options_from
+    from flowforge_tui.onscreen import run_on_screen, wants_screen
     from flowforge_tui.running import carry_out
+
+    how = how_to_go_on(stored, command, tasks, options_of(flags))
+    request = how.request
+    request.dry_run, request.force = dry_run, force
+    begin = run_on_screen if wants_screen(request) else carry_out
+    code = begin(request, how.file, workflow=how.workflow, values=how.values)
+    if dry_run and code == 0:
+        entries = request.plan.entries() if request.plan is not None else ()
+        _show_plan(stored.run_id, entries, as_json=as_json)
+    return code
+
+
+class HowToGoOn(NamedTuple):
+    """What carries a stored run on: what is asked for, of which file."""
+
+    request: Request
+    file: str
+    workflow: str
+    values: Callable[[], Mapping[str, Any]]
+
+
+def how_to_go_on(
+    stored: StoredRun, command: str, tasks: Sequence[str], options: RunOptions | None = None
+) -> HowToGoOn:
+    """Find out, and go to where the run was started. Raises RunError if it has no file."""
+    from engine.errors import RunError
+    from engine.front import Request, RunOptions, options_from
 
     about = stored.about
     if not about.get("file"):
         raise RunError(f"run {stored.run_id} was started from an interactive session, without a "
                        "file; start its workflow there again, and it carries on")
     stored.check_mine()
-    options = options_of(flags).over(options_from(about.get("flags") or {}))
-    options.home = str(stored.home)
-    request = Request(command, stored.run_id, tasks, about["workflow"], options,
-                      dry_run=dry_run, force=force)
+    chosen = (options or RunOptions()).over(options_from(about.get("flags") or {}))
+    chosen.home = str(stored.home)
     _go_to(about.get("cwd"))
-    code = carry_out(request, about["file"], workflow=about["workflow"],
-                     values=lambda: stored.parameters(trusted=True))
-    if dry_run and code == 0:
-        entries = request.plan.entries() if request.plan is not None else ()
-        _show_plan(stored.run_id, entries, as_json=as_json)
-    return code
+    request = Request(cast(Command, command), stored.run_id, tuple(tasks), about["workflow"],
+                      chosen)
+    return HowToGoOn(request, about["file"], about["workflow"],
+                     lambda: stored.parameters(trusted=True))
 
 
 def _go_to(directory: str | None) -> None:

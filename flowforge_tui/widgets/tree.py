@@ -216,6 +216,11 @@ class TaskTree(LineView):
         row = self.row
         return row.id if row is not None and row.kind == TASK else None
 
+    def highlighted(self) -> int | Section | None:
+        """The task run, or the section, under the cursor; None: neither, or nothing."""
+        told = self.Highlighted(self, self.row)
+        return told.tid if told.tid is not None else told.section
+
     def reveal(self, tid: int) -> bool:
         """Put the cursor on a task run, opening what hides it; False if there is none."""
         if not 0 <= tid < len(self.view.state) or not self.view.is_live(tid):

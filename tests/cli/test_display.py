@@ -57,7 +57,7 @@ def on_a_terminal(place: Place, *args: str, **env: str) -> tuple[bytes, int]:
 
 def test_the_display_moves_and_what_happened_stays(place: Place) -> None:
     place.write("broken", "")
-    written, code = on_a_terminal(place, "run", "pipe.py")
+    written, code = on_a_terminal(place, "run", "--headless", "pipe.py")
     assert code == 1
     text = re.sub(rb"\x1b\[[\d;?]*[A-Za-z]", b"", written).decode()
     assert "RUNNING" in text or "PENDING" in text
@@ -71,14 +71,14 @@ def test_the_display_moves_and_what_happened_stays(place: Place) -> None:
 
 def test_nothing_from_a_task_drives_the_terminal(place: Place) -> None:
     place.write("evil.py", EVIL)
-    written, code = on_a_terminal(place, "run", "evil.py")
+    written, code = on_a_terminal(place, "run", "--headless", "evil.py")
     assert code == 1
     assert b"\x1b" not in ALLOWED.sub(b"", written)
     assert b"bad[bold]x[/bold]" in ALLOWED.sub(b"", written)
 
 
 def test_no_colour_where_none_is_wanted(place: Place) -> None:
-    written, _ = on_a_terminal(place, "run", "pipe.py", NO_COLOR="1")
+    written, _ = on_a_terminal(place, "run", "--headless", "pipe.py", NO_COLOR="1")
     assert re.search(rb"\x1b\[[\d;]*38;", written) is None
     assert b"SUCCESS" in written
     shown, _ = on_a_terminal(place, "show", "latest", NO_COLOR="1")
@@ -87,13 +87,13 @@ def test_no_colour_where_none_is_wanted(place: Place) -> None:
 
 @pytest.mark.fault(48)
 def test_a_dumb_terminal_gets_plain_lines(place: Place) -> None:
-    written, code = on_a_terminal(place, "run", "pipe.py", TERM="dumb")
+    written, code = on_a_terminal(place, "run", "--headless", "pipe.py", TERM="dumb")
     assert code == 0
     assert b"\x1b" not in written and b"SUCCESS in" in written
 
 
 @pytest.mark.fault(48)
 def test_a_terminal_of_one_character_is_survived(place: Place) -> None:
-    written, code = on_a_terminal(place, "run", "pipe.py", COLUMNS="1", LINES="1")
+    written, code = on_a_terminal(place, "run", "--headless", "pipe.py", COLUMNS="1", LINES="1")
     assert code == 0
     assert written

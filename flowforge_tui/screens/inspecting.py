@@ -1,0 +1,257 @@
+"""Looking closer at a run from its screen: panes, filter, and what goes out of here."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from textual.widgets import Input
+
+from engine.front import wording
+from flowforge_tui.screens.steering import Steering, newest
+from flowforge_tui.widgets.detail import DetailPane
+from flowforge_tui.widgets.header import Header
+from flowforge_tui.widgets.metrics import MetricsPanel
+from flowforge_tui.widgets.timeline import Timeline
+from flowforge_tui.widgets.tree import TaskTree
+
+#: What a person's editor and pager are, if they do not say.
+_EDITOR, _PAGER = "vi", "less -R"
+
+
+class Inspecting(Steering):
+    """Keys that look, and change nothing of the run."""
+
+    @property
+    def header(self) -> Header:
+        """The first lines."""
+        return self.query_one(Header)
+
+    @property
+    def tree_pane(self) -> TaskTree:
+        """The tasks."""
+        return self.query_one(TaskTree)
+
+    @property
+    def pane(self) -> DetailPane:
+        """What is known of the task under the cursor."""
+        return self.query_one(DetailPane)
+
+    @property
+    def metrics(self) -> MetricsPanel:
+        """Figures."""
+        return self.query_one(MetricsPanel)
+
+    @property
+    def timeline(self) -> Timeline:
+        """Who did what when."""
+        return self.query_one(Timeline)
+
+    def selected(self) -> list[int]:
+        """As in `Steering`."""
+        return self.tree_pane.selection()
+
+    # -- the tree, the pane ---------------------------------------------------------------------
+
+    def action_tree(self, what: str) -> None:
+        """A key of the tree, wherever the focus is."""
+        getattr(self.tree_pane, f"action_{what}")()
+
+    def action_tab(self, name: str) -> None:
+        """One side of the task under the cursor."""
+        if not self.pane.size.height:
+            self.action_zoom("pane")
+        self.pane.action_tab(name)
+
+    def action_timeline(self) -> None:
+        """The timeline alone, and back."""
+        self.action_zoom("timeline")
+
+    def action_graph(self) -> None:
+        """The graph around the task under the cursor."""
+        self.action_tab("graph")
+
+    def action_next_pane(self) -> None:
+        """The focus to the next pane in sight."""
+        self.focus_next()
+
+    def action_zoom(self, pane: str = "") -> None:
+        """One pane alone, without borders, for copying; again: all of them."""
+        body = self.query_one("#body")
+        if self.has_class("-zoomed"):
+            self.remove_class("-zoomed")
+            for child in body.children:
+                child.remove_class("-zoom")
+            return
+        chosen = self.query_one(f"#{pane}") if pane else self._pane_in_focus()
+        chosen.add_class("-zoom")
+        self.add_class("-zoomed")
+        chosen.focus()
+
+    def _pane_in_focus(self) -> Any:
+        body, node = self.query_one("#body"), self.focused
+        while node is not None and node.parent is not body:
+            node = node.parent  # type: ignore[assignment]
+        return node if node is not None else self.tree_pane
+
+    def action_layout(self) -> None:
+        """Another layout: with the pane below the tree, or without."""
+        self.pane.display = not self.pane.display
+
+    def action_mouse(self) -> None:
+        """Leave the mouse to the terminal, so that it selects text; and take it back."""
+        driver: Any = self.app._driver
+        if driver is None or not hasattr(driver, "_disable_mouse_support"):
+            return
+        self._mouse = not self._mouse
+        if self._mouse:
+            driver._mouse = True
+            driver._enable_mouse_support()
+        else:
+            driver._disable_mouse_support()
+        self.own.tell("the mouse is the screen's" if self._mouse
+                      else "the mouse is the terminal's: select and copy; M takes it back")
+
+    _mouse = True
+
+    def action_help(self) -> None:
+        """All keys."""
+        from flowforge_tui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen())
+
+    # -- the filter -----------------------------------------------------------------------------
+
+    def action_filter(self) -> None:
+        """Type a filter; it acts while it is typed."""
+        field = self.query_one("#filter", Input)
+        field.add_class("-open")
+        field.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The filter acts while it is typed."""
+        if event.input.id == "filter":
+            self._filter(event.value, typing=True)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """The filter stays; the tree has the keys again."""
+        if event.input.id == "filter":
+            self._filter(event.value, typing=False)
+            self._end_filter()
+
+    def _filter(self, text: str, *, typing: bool) -> None:
+        trouble = self.tree_pane.set_filter(text)
+        if trouble and not typing:
+            self.own.tell(trouble, severity="warning")
+
+    def _end_filter(self) -> None:
+        self.query_one("#filter", Input).remove_class("-open")
+        self.tree_pane.focus()
+
+    def action_failed_only(self) -> None:
+        """Failures and what is tried again, and all again."""
+        self.tree_pane.action_failed_only()
+        with self.prevent(Input.Changed):
+            self.query_one("#filter", Input).value = self.tree_pane.filter_text
+
+    def action_clear(self) -> None:
+        """Esc: what was typed, then marks, then the filter; then back to the tree."""
+        field = self.query_one("#filter", Input)
+        if field.has_class("-open"):
+            self._end_filter()
+        elif self.has_class("-zoomed"):
+            self.action_zoom()
+        elif self.tree_pane.clear_marks():
+            return
+        elif field.value:
+            field.value = ""
+            self._filter("", typing=False)
+        else:
+            self.tree_pane.focus()
+
+    # -- out of here ------------------------------------------------------------------------------
+
+    def _place(self) -> tuple[str, int] | None:
+        """(file, line) that `e` opens: where the task failed, else where its code is."""
+        tids = self.tree_pane.current()
+        for tid in tids[:1]:
+            error = self.view.errors.get(tid, ("", None))[1]
+            if error is not None and error.file:
+                return error.file, error.line
+            place = self.feed.place(tid)
+            if place is not None:
+                return place.file, place.line
+        return None
+
+    def action_edit(self) -> None:
+        """Open $EDITOR where the task failed, else where its code is; `r` then runs the edited."""
+        found = self._place()
+        if found is None:
+            self.own.tell("where its code is, is not known", severity="warning")
+            return
+        file, line = found
+        if not Path(file).exists():
+            self.own.tell(f"{file} is not here", severity="warning")
+            return
+        self._watch(file)
+        before = newest([Path(file)])
+        trouble = self.own.run_outside(editor_command(file, line))
+        if trouble:
+            self.own.tell(trouble, severity="warning")
+        elif newest([Path(file)]) > before:
+            self.own.tell("saved; r runs it again with the new code")
+        self.tree_pane.focus()
+
+    def _watch(self, file: str) -> None:
+        """A file that may be edited from now on: newer than now, it makes `r` reload."""
+        self._watched.setdefault(Path(file), newest([Path(file)]))
+
+    _watched: dict[Path, float]
+
+    def code_changed(self) -> bool:
+        """As in `Steering`."""
+        return any(newest([file]) > seen for file, seen in self._watched.items())
+
+    def code_loaded(self) -> None:
+        """The run has the code as it is now."""
+        for file in self._watched:
+            self._watched[file] = newest([file])
+
+    def action_pager(self) -> None:
+        """Open $PAGER on the whole log of the selection."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "flowforge.log")
+            try:
+                self.pane.log_pane.save(file)
+            except OSError as error:
+                self.own.tell(f"{file}: {error.strerror}", severity="error")
+                return
+            command = [*shlex.split(os.environ.get("PAGER") or _PAGER), str(file)]
+            trouble = self.own.run_outside(command)
+        if trouble:
+            self.own.tell(trouble, severity="warning")
+
+    def action_save(self) -> None:
+        """Save the whole log of the selection to a file here."""
+        path = Path(f"{self.feed.run_id or 'run'}-{time.strftime('%H%M%S')}.log").absolute()
+        try:
+            lines = self.pane.log_pane.save(path)
+        except OSError as error:
+            self.own.tell(f"{path}: {error.strerror}", severity="error")
+        else:
+            self.own.tell(f"{wording.amount(lines, 'line')} saved to {path}")
+
+
+def editor_command(file: str, line: int) -> list[str]:
+    """$VISUAL or $EDITOR, at a line in the way that each of them takes it."""
+    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or _EDITOR)
+    name = Path(editor[0]).name
+    if name in ("code", "codium", "cursor"):
+        return [*editor, "--wait", "--goto", f"{file}:{line}"]
+    if name in ("subl", "hx", "zed"):
+        return [*editor, f"{file}:{line}"]
+    return [*editor, *([f"+{line}"] if line else []), file]

@@ -1,0 +1,198 @@
+"""`flowforge` alone: what can be run here, and what was run.
+
+Rule 1: no file of the user's is executed to list it.
+Rule 2: looking goes on beside the screen, on a thread: a directory may be large, or slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from flowforge_tui.keys import Key, bindings
+from flowforge_tui.widgets.keybar import KeyBar
+from flowforge_tui.widgets.runs import RunList, WorkflowList
+
+if TYPE_CHECKING:
+    from engine.front import Found, RunSummary
+    from flowforge_tui.app import FlowForgeApp
+    from flowforge_tui.feed import Feed
+    from flowforge_tui.hosting import Host
+    from flowforge_tui.screens.steering import CarryOn
+
+#: Seconds between two looks at the runs.
+_LOOK = 2.0
+
+KEYS = (
+    Key("open", "enter", "open", "Enter", "run it, or look at it", "run", "open"),
+    Key("retry", "r", "carry_on", "r", "carry the run on, or retry it", "run", "resume/retry"),
+    Key("next_pane", "tab", "next_pane", "Tab", "to the other list", "view", "other list"),
+    Key("palette", "colon,ctrl+p", "app.command_palette", ":", "all commands", "view"),
+    Key("help", "question_mark,f1", "help", "?", "this help", "view", "keys"),
+    Key("quit", "q,escape", "app.quit", "q", "quit", "run", "quit"),
+)
+
+
+class LauncherScreen(Screen[None]):
+    """Two lists: workflows above, runs below."""
+
+    DEFAULT_CSS = """
+    LauncherScreen .title { height: 1; padding: 0 1; color: $text-muted; text-style: bold; }
+    LauncherScreen WorkflowList { height: 1fr; max-height: 50%; }
+    LauncherScreen RunList { height: 1fr; }
+    LauncherScreen Input { display: none; dock: bottom; height: 3; }
+    LauncherScreen Input.-open { display: block; }
+    """
+    BINDINGS = [*bindings(KEYS), Binding("shift+tab", "next_pane", show=False)]
+
+    def __init__(
+        self,
+        run: Callable[[Found, str], Host],
+        look_at: Callable[[RunSummary], Feed],
+        carry_on: Callable[[RunSummary], Host],
+        carry_on_here: CarryOn,
+    ) -> None:
+        """`run` makes what hosts a workflow, with parameters as written; `look_at` and
+        `carry_on` take a run. `carry_on_here` is for the screens of runs."""
+        super().__init__()
+        self._run, self._look_at, self._carry_on = run, look_at, carry_on
+        self._carry_on_here = carry_on_here
+        self._chosen: Found | None = None
+
+    @property
+    def own(self) -> FlowForgeApp:
+        """The application."""
+        return self.app  # type: ignore[return-value]
+
+    def compose(self) -> ComposeResult:
+        """The two lists."""
+        look = self.own.look
+        yield Static("WORKFLOWS HERE", classes="title")
+        yield WorkflowList(look=look, id="workflows")
+        yield Static("RUNS", classes="title")
+        yield RunList(look=look, id="runs")
+        yield Input(placeholder="parameters: NAME=VALUE …; Enter runs, Esc goes back",
+                    id="parameters")
+        yield KeyBar(KEYS)
+
+    def on_mount(self) -> None:
+        """Begin to look."""
+        self._find()
+        self._list()
+        self.set_interval(_LOOK, self._list)
+        self.query_one(WorkflowList).focus()
+
+    @work(thread=True, exclusive=True, group="find")
+    def _find(self) -> None:
+        from engine.front import find_workflows
+
+        found = find_workflows(Path.cwd())
+        self.app.call_from_thread(self.query_one(WorkflowList).show, found)
+
+    @work(thread=True, exclusive=True, group="list")
+    def _list(self) -> None:
+        from engine.errors import FlowForgeError
+        from engine.front import list_runs, state_directory
+
+        try:
+            runs = list_runs(state_directory(), 500)
+        except FlowForgeError as error:
+            self.app.call_from_thread(self.own.tell, str(error), severity="error")
+            return
+        self.app.call_from_thread(self.query_one(RunList).show, runs)
+
+    # -- keys ------------------------------------------------------------------------------------
+
+    def _focused(self) -> WorkflowList | RunList:
+        runs = self.query_one(RunList)
+        return runs if runs.has_focus else self.query_one(WorkflowList)
+
+    def action_next_pane(self) -> None:
+        """To the other list."""
+        before = self._focused()
+        other = self.query_one(RunList if isinstance(before, WorkflowList) else WorkflowList)
+        other.focus()
+        before.repaint()
+        other.repaint()
+
+    def action_open(self) -> None:
+        """Run the workflow, or look at the run."""
+        view = self._focused()
+        if isinstance(view, RunList):
+            if view.runs:
+                run = view.runs[view.cursor]
+                self._open(lambda: (self._look_at(run), None))
+        elif view.found:
+            self._chosen = view.found[view.cursor]
+            if self._chosen.form != "function":
+                self._start("")
+                return
+            field = self.query_one(Input)
+            field.add_class("-open")
+            field.focus()
+
+    def action_carry_on(self) -> None:
+        """Resume or retry the run under the cursor."""
+        view = self.query_one(RunList)
+        if view.has_focus and view.runs:
+            run = view.runs[view.cursor]
+            self._open(lambda: _hosted(self._carry_on(run)))
+        else:
+            self.own.tell("choose a run first: Tab goes to the list of runs")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Run it with these parameters."""
+        self._close_field()
+        self._start(event.value)
+
+    def _start(self, parameters: str) -> None:
+        chosen = self._chosen
+        if chosen is not None:
+            self._open(lambda: _hosted(self._run(chosen, parameters)))
+
+    def _open(self, make: Callable[[], tuple[Feed, Host | None]]) -> None:
+        """Show a run; what is wrong with it, or with what was typed, is a toast."""
+        from click import ClickException
+
+        from engine.errors import FlowForgeError
+        from flowforge_tui.screens.run import RunScreen
+
+        try:
+            feed, host = make()
+        except (FlowForgeError, ValueError) as error:
+            self.own.tell(str(error), severity="error", seconds=10)
+        except ClickException as error:
+            self.own.tell(error.format_message(), severity="error", seconds=10)
+        else:
+            self.own.feed, self.own.host = feed, host
+            self.app.push_screen(RunScreen(feed, host, self._carry_on_here))
+
+    def key_escape(self) -> None:
+        """Close the field, or the launcher."""
+        if self.query_one(Input).has_class("-open"):
+            self._close_field()
+        else:
+            self.app.exit()
+
+    def _close_field(self) -> None:
+        field = self.query_one(Input)
+        field.remove_class("-open")
+        field.value = ""
+        self.query_one(WorkflowList).focus()
+
+    def action_help(self) -> None:
+        """All keys."""
+        from flowforge_tui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen())
+
+
+def _hosted(host: Host) -> tuple[Feed, Host | None]:
+    return host.feed, host

@@ -1,0 +1,268 @@
+"""The screen of one run: what there is to see, and when it is drawn.
+
+Rule 1: a frame, not an event, is the unit of cost. A timer drains the feed; each pane then
+        repaints those of its lines that look different.
+Rule 2: nothing is drawn while nothing changes; the clock is one line, once a second.
+Rule 3: what takes time (a detail, a reason) is fetched on a thread and shown when it comes,
+        if it is still wanted.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.widgets import Input
+
+from engine import TaskState
+from engine.errors import FlowForgeError, StorageError
+from flowforge_tui.details import Details, run_facts
+from flowforge_tui.figures import Figures
+from flowforge_tui.gauges import slots_of, usage_of
+from flowforge_tui.keys import RUN_KEYS, bindings
+from flowforge_tui.model import RunView
+from flowforge_tui.screens.inspecting import Inspecting
+from flowforge_tui.widgets.detail import DetailPane
+from flowforge_tui.widgets.header import Header
+from flowforge_tui.widgets.keybar import KeyBar
+from flowforge_tui.widgets.metrics import MetricsPanel
+from flowforge_tui.widgets.timeline import Timeline
+from flowforge_tui.widgets.tree import TaskTree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.front import Durations, Gauges
+    from flowforge_tui.details import Facts
+    from flowforge_tui.feed import Feed
+    from flowforge_tui.hosting import Host
+    from flowforge_tui.screens.steering import CarryOn
+
+#: Seconds between frames.
+FRAME = 0.08
+#: Seconds between two looks at figures and gauges.
+FIGURES = 0.25
+#: A frame that took so long (seconds) makes the next ones rarer, so that drawing stays cheap.
+SLOW = 0.02
+#: States in which the error is what a person wants to see first.
+_OF_FAILURE = (TaskState.FAILED, TaskState.UP_FOR_RETRY)
+
+
+class RunScreen(Inspecting):
+    """Tree, figures, pane and timeline of one run."""
+
+    BINDINGS = bindings(RUN_KEYS)
+
+    def __init__(
+        self,
+        feed: Feed,
+        host: Host | None = None,
+        carry_on: CarryOn | None = None,
+    ) -> None:
+        super().__init__()
+        self.feed, self.host, self.carry_on = feed, host, carry_on
+        self.figures = Figures(feed.view)
+        self._watched = {}
+        self._shown: RunView | None = None
+        self._gauges: Gauges | None = None
+        self._skip = 0
+        self._last_second = 0
+        self._last_figures = 0.0
+        self._notes = 0
+        self._tab_chosen = False
+        """True while a person has chosen which side of a task to see."""
+
+    def compose(self) -> ComposeResult:
+        """The panes; where they are is said in flowforge.tcss."""
+        look = self.own.look
+        yield Header(look=look, id="header")
+        with Container(id="body"):
+            yield TaskTree(look=look, id="tree")
+            yield MetricsPanel(look=look, id="metrics")
+            yield DetailPane(look=look, id="pane")
+            yield Timeline(look=look, id="timeline")
+        yield Input(id="filter", placeholder="state:failed dur>10 err:Timeout name…")
+        yield KeyBar(RUN_KEYS)
+
+    def on_mount(self) -> None:
+        """Start the clock, and the run if it is ours."""
+        self.tree_pane.focus()
+        if self.host is not None:
+            self.host.start()
+        self._timer = self.set_interval(FRAME, self.tick)
+        self.tick()
+
+    # -- frames ---------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """One turn of the timer."""
+        if self._skip:
+            self._skip -= 1
+            return
+        began = time.perf_counter()
+        try:
+            changed = self.feed.poll()
+        except StorageError as error:
+            self._timer.stop()
+            self.own.tell(str(error), severity="error", seconds=30)
+            return
+        self._tell_notes()
+        second = int(time.time())
+        if changed or self.feed.live or second != self._last_second:
+            self._last_second = second
+            self.frame(changed)
+        self._check_host()
+        self._skip = int((time.perf_counter() - began) / SLOW)
+
+    def frame(self, changed: bool = True) -> None:
+        """Draw what looks different now."""
+        feed = self.feed
+        if feed.view is not self._shown:
+            self._show()
+        now = feed.now()
+        self.figures.look()
+        self.header.frame(feed, self.figures, now)
+        self.tree_pane.frame(now, feed.progress)
+        self.pane.frame(now, live=feed.live)
+        self._fetch_details()
+        at = time.monotonic()
+        if at - self._last_figures > FIGURES:
+            self._last_figures = at
+            self._frame_figures(now)
+
+    def _frame_figures(self, now: float) -> None:
+        if self.metrics.display and self.metrics.size.height:
+            self._look_at_gauges()
+            gauges = self._gauges
+            self.metrics.frame(self.figures, now, usage_of(gauges), slots_of(gauges))
+        if self.timeline.display and self.timeline.size.height:
+            self.timeline.frame(now)
+
+    def _show(self) -> None:
+        """Another run, or the same with another graph, or at another moment."""
+        view = self._shown = self.feed.view
+        self.figures.show(view)
+        for pane in (self.tree_pane, self.pane, self.timeline):
+            pane.show(view)
+        self.pane.open_logs(self.feed.logs)
+        self.pane.facts = run_facts(self.feed)
+        self.pane.durations = self._durations
+        self._point()
+        file = self.feed.about.get("file")
+        if file:
+            self._watch(str(file))
+        if self.feed.resumed:
+            self.own.tell(self.feed.resumed)
+
+    def _durations(self, place: int) -> Durations | None:
+        figures = self.figures.sections.get(place)
+        return figures.durations if figures is not None else None
+
+    def _tell_notes(self) -> None:
+        """News that are no change: a toast each, the last few of a flood."""
+        notes = self.feed.notes
+        fresh = min(self.feed.told - self._notes, len(notes), 3)
+        for _, text in list(notes)[len(notes) - fresh:] if fresh > 0 else ():
+            self.own.tell(text)
+        self._notes = self.feed.told
+
+    def _check_host(self) -> None:
+        """Leave if the run that is hosted here is over for good."""
+        if self.host is not None and self.host.ended and (
+                self.leaving or self.host.error is not None or not self.feed.run_id):
+            self.leave()
+
+    def take(self, host: Host) -> None:
+        """As in `Steering`."""
+        self.feed.close()
+        self.feed, self.host = host.feed, host
+        self.own.feed, self.own.host = host.feed, host
+        self._notes = 0
+        host.start()
+
+    # -- what is fetched beside the loop -----------------------------------------------------------
+
+    def _look_at_gauges(self) -> None:
+        if self.feed.hosted:
+            self._gauges = self.feed.gauges()
+        elif self.feed.live:
+            self._ask_for_gauges()
+
+    @work(thread=True, exclusive=True, group="gauges")
+    def _ask_for_gauges(self) -> None:
+        try:
+            self._gauges = self.feed.gauges()
+        except FlowForgeError:  # it has just ended
+            self._gauges = None
+
+    def _fetch_details(self) -> None:
+        load = self.pane.wants()
+        if load is not None:
+            self._load(load)
+
+    @work(thread=True, exclusive=True, group="details")
+    def _load(self, load: Callable[[Facts], Details]) -> None:
+        self.app.call_from_thread(self._take_details, load(self.feed))
+
+    def _take_details(self, details: Details) -> None:
+        self.pane.take(details)
+        if details.waits:
+            self.tree_pane.set_reason(details.tid, details.waits)
+        if self.is_current:
+            self.frame()
+
+    # -- the panes tell each other --------------------------------------------------
+
+    @on(TaskTree.Highlighted)
+    def _point(self) -> None:
+        """The pane shows what is under the tree's cursor."""
+        tree, pane = self.tree_pane, self.pane
+        row = tree.highlighted()
+        pane.select(row)
+        if not self._tab_chosen:
+            failed = isinstance(row, int) and self.view.state_of(row) in _OF_FAILURE
+            summed = not isinstance(row, int)
+            pane.action_tab("error" if failed or summed else "log")
+        pane.frame(self.feed.now(), live=self.feed.live)
+
+    @on(TaskTree.Opened)
+    def _opened(self) -> None:
+        """Enter on a task run: its details take the keys, and the room if there is little."""
+        if not self.pane.size.height:
+            self.action_zoom("pane")
+        self.pane.focus()
+
+    @on(DetailPane.Jump)
+    @on(Timeline.Chosen)
+    def _jump(self, event: DetailPane.Jump | Timeline.Chosen) -> None:
+        if self.has_class("-zoomed"):
+            self.action_zoom()
+        self.tree_pane.reveal(event.tid)
+        self.tree_pane.focus()
+
+    @on(DetailPane.Leave)
+    def _left_pane(self) -> None:
+        self.action_clear()
+        self.tree_pane.focus()
+
+    def action_tree(self, what: str) -> None:
+        """As in `Inspecting`; at a failure the pane shows the error."""
+        super().action_tree(what)
+        if what in ("next_failure", "previous_failure"):
+            self._tab_chosen = False
+            self._point()
+
+    def action_tab(self, name: str) -> None:
+        """As in `Inspecting`; the choice stays until Esc, or the next failure is looked for."""
+        self._tab_chosen = True
+        super().action_tab(name)
+        self.frame()
+
+    def action_clear(self) -> None:
+        """As in `Inspecting`."""
+        self._tab_chosen = False
+        super().action_clear()
+

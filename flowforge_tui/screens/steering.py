@@ -1,0 +1,283 @@
+"""What a person does to a run from its screen: each key is a command of the command line too.
+
+Rule 1: a command goes to the run's owner from a thread; the screen never waits for it, and
+        what the owner answers is a toast.
+Rule 2: what throws something away, or stops something, asks first, and the answer defaults to
+        no.
+Rule 3: a key that does nothing here says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual import work
+from textual.screen import Screen
+
+from engine import RunState, TaskState
+from engine.errors import FlowForgeError
+from engine.front import wording
+from flowforge_tui.screens.ask import NO, YES, Ask, Choice
+
+if TYPE_CHECKING:
+    from flowforge_tui.app import FlowForgeApp
+    from flowforge_tui.feed import Feed
+    from flowforge_tui.hosting import Host
+    from flowforge_tui.model import RunView
+
+#: Names of task runs that a question lists.
+_LISTED = 6
+
+_RETRIED = (TaskState.FAILED, TaskState.CANCELLED)
+_RERUN = (TaskState.SUCCESS, TaskState.CACHED, TaskState.FAILED, TaskState.CANCELLED,
+          TaskState.SKIPPED)
+
+
+CarryOn = Callable[[str, str | None, str, Sequence[str]], "Host"]
+"""(run's id, state directory, command, tasks) → what hosts the run that goes on."""
+
+
+class Steering(Screen[None]):
+    """The commands. What is shown is the business of `RunScreen`."""
+
+    feed: Feed
+    host: Host | None
+    carry_on: CarryOn | None
+    """Makes what hosts a retry or rerun of a run that nobody runs; None: that is not offered."""
+
+    # -- what the screen below supplies -----------------------------------------------------------
+
+    def selected(self) -> list[int]:
+        """The task runs that are marked, else those under the cursor."""
+        raise NotImplementedError
+
+    def take(self, host: Host) -> None:
+        """Show another run from now on: one that begins here."""
+        raise NotImplementedError
+
+    @property
+    def view(self) -> RunView:
+        """The run as it is known now."""
+        return self.feed.view
+
+    @property
+    def own(self) -> FlowForgeApp:
+        """The application."""
+        return self.app  # type: ignore[return-value]
+
+    # -- asking the owner --------------------------------------------------------------------------
+
+    @work(thread=True, group="ask")
+    def send(self, command: str, tasks: Sequence[str] = (), **more: Any) -> None:
+        """Have the run's owner do something; its answer is a toast."""
+        try:
+            answer, severity = self.feed.ask(command, tasks, **more), "information"
+        except FlowForgeError as error:
+            answer, severity = str(error), "warning"
+        self.app.call_from_thread(self.own.tell, answer, severity=severity)
+
+    def _names(self, tids: Sequence[int]) -> list[str]:
+        return [self.view.name_of(tid) for tid in tids]
+
+    def _chosen(self, states: Sequence[TaskState], otherwise: str) -> list[int]:
+        """Of the selection, those in one of the states; none, and said why, if there are none."""
+        selected = self.selected()
+        found = [tid for tid in selected if self.view.state_of(tid) in states]
+        if not found:
+            self.own.tell(otherwise if selected else "no task is under the cursor",
+                          severity="warning")
+        return found
+
+    # -- retry, rerun ------------------------------------------------------------------------------
+
+    def action_retry(self) -> None:
+        """Run failed and cancelled task runs again, with their code as it is now."""
+        found = self._chosen(_RETRIED, "nothing to retry here: no failed or cancelled task; "
+                                       "R runs again what succeeded")
+        if found:
+            self._again("retry", found)
+
+    def action_rerun(self) -> None:
+        """Run task runs again though they succeeded, and all downstream; asks first."""
+        found = self._chosen(_RERUN, "nothing to rerun here: it has not ended yet")
+        if not found:
+            return
+        below = self._downstream(found)
+        lost = sum(self.view.state_of(tid) in (TaskState.SUCCESS, TaskState.CACHED)
+                   for tid in {*found, *below})
+        title = f"Rerun {wording.amount(len(found), 'task run')} and everything downstream?"
+        lines = [*self._listed(found), f"downstream of that: {len(below):,}",
+                 f"results thrown away: {lost:,}"]
+        self.app.push_screen(
+            Ask(title, lines, (YES, NO)),
+            lambda answer: self._again("rerun", found) if answer else None)
+
+    def _listed(self, tids: Sequence[int]) -> list[str]:
+        names = self._names(tids[:_LISTED])
+        more = len(tids) - len(names)
+        return [*names, f"… and {more:,} more"] if more > 0 else names
+
+    def _downstream(self, roots: Sequence[int]) -> list[int]:
+        """The task runs below these, by node: what a rerun takes along at most."""
+        view, seen = self.view, {self.view.node[tid] for tid in roots}
+        todo, nodes = list(seen), []
+        while todo:
+            for child in view.shape.downstream(todo.pop()):
+                if child not in seen:
+                    seen.add(child)
+                    todo.append(child)
+                    nodes.append(child)
+        return [tid for node in nodes for tid in view.items(node)]
+
+    def _again(self, command: str, tids: Sequence[int]) -> None:
+        names = self._names(tids)
+        if self.feed.live:
+            more = {"reload": True} if self.code_changed() else {}
+            self.send(command, names, **more)
+            return
+        self._again_here(command, names)
+
+    def _again_here(self, command: str, names: Sequence[str]) -> None:
+        """Nobody runs the run any more: it is carried on from here, after a question."""
+        if self.carry_on is None:
+            line = wording.command(command, self.feed.run_id, *names[:3], home=self.feed.home)
+            self.own.tell(f"nobody runs this run; {line}", severity="warning")
+            return
+        self.app.push_screen(
+            Ask(f"Nobody runs this run any more. Carry it on here, and {command}?",
+                [*names[:_LISTED], *([f"… and {len(names) - _LISTED:,} more"]
+                                     if len(names) > _LISTED else [])]),
+            lambda answer: self._go_on(command, names) if answer else None)
+
+    def _go_on(self, command: str, names: Sequence[str]) -> None:
+        assert self.carry_on is not None
+        try:
+            host = self.carry_on(self.feed.run_id, self.feed.home, command, names)
+        except FlowForgeError as error:
+            self.own.tell(str(error), severity="error", seconds=10)
+        else:
+            self.take(host)
+
+    def code_changed(self) -> bool:
+        """True if the workflow's file is newer than when the run was opened here."""
+        return False
+
+    # -- cancel, pause, workers, undo --------------------------------------------------
+
+    def action_cancel(self) -> None:
+        """Cancel the selected task runs, or the run; asks first."""
+        if not self._live("cancel"):
+            return
+        found = [t for t in self.selected() if self.view.state_of(t) not in (
+            TaskState.SUCCESS, TaskState.CACHED, TaskState.FAILED, TaskState.UPSTREAM_FAILED,
+            TaskState.SKIPPED, TaskState.CANCELLED)]
+        choices = [Choice("r", "the whole run", "run"), NO]
+        if found:
+            choices.insert(0, Choice("y", wording.amount(len(found), "task run"), "tasks"))
+        names = self._names(found)
+
+        def answered(answer: str | None) -> None:
+            if answer:
+                self.send("cancel", names if answer == "tasks" else ())
+
+        self.app.push_screen(Ask("Cancel?", self._listed(found), choices), answered)
+
+    def action_pause(self) -> None:
+        """Start nothing new; again: go on."""
+        if self._live("pause"):
+            paused = self.view.run_state is RunState.PAUSED
+            self.send("unpause" if paused else "pause")
+
+    def action_workers(self, change: int) -> None:
+        """A worker more or fewer."""
+        if self._live("change the workers of"):
+            self.send("workers", (f"{change:+d}",))
+
+    def action_undo(self) -> None:
+        """Take the last command back, if nothing of it has started."""
+        if self._live("undo anything of"):
+            self.send("undo")
+
+    def _live(self, what: str) -> bool:
+        if self.feed.live:
+            return True
+        self.own.tell(f"nothing to {what}: nobody runs this run", severity="warning")
+        return False
+
+    # -- leaving ----------------------------------------------------------------------
+
+    def action_detach(self) -> None:
+        """Leave, and have the run go on; it can only where another process runs it."""
+        if self.host is not None and not self.host.ended:
+            self.own.tell(
+                "this screen's own process runs it, so it cannot go on without it; start with "
+                "`flowforge run --detach FILE` to be able to leave (q stops it to be resumed)",
+                severity="warning", seconds=8)
+            return
+        self.app.exit()
+
+    def action_quit_run(self) -> None:
+        """Leave; asks if a live run is ours."""
+        if self.host is None or self.host.ended or not self.feed.unfinished:
+            self.leave()
+            return
+        self.app.push_screen(
+            Ask("The run is not over. Leave it?", [], (
+                Choice("s", "stop it now, and resume it later", "stop"),
+                Choice("c", "cancel it", "cancel"),
+                Choice("n", "no, stay", ""))),
+            self._leave_live)
+
+    def _leave_live(self, answer: str | None) -> None:
+        if answer == "cancel":
+            self.send("cancel")
+            self.leave_when_ended("cancelling; leaving when what runs has ended")
+        elif answer == "stop" and self.host is not None:
+            self.host.stop(2)
+            self.leave_when_ended("stopping; leaving when what runs has ended (Ctrl-C: at once)")
+
+    def action_interrupt_run(self) -> None:
+        """Ctrl-C: drain, then cancel what runs, then leave at once; the run can be resumed."""
+        host = self.host
+        if host is None or host.ended or not self.feed.unfinished:
+            self.leave()
+            return
+        level = host.stop(host.level + 1)
+        if level >= 3:
+            self.leave()
+            return
+        self.leave_when_ended(
+            "no new task starts; once more to stop the running ones" if level == 1
+            else "stopping the running tasks; once more to leave at once")
+
+    def leave_when_ended(self, text: str) -> None:
+        """Leave as soon as the host has ended."""
+        self.own.tell(text)
+        self.leaving = True
+        if self.host is not None:
+            self.host.close()
+
+    leaving = False
+    """True once a person wants to leave, and waits for what runs to end."""
+
+    def leave(self) -> None:
+        """Close the screen; the application ends where it was the first."""
+        if self.host is not None:
+            self.host.close()
+        if len(self.app.screen_stack) > 2:
+            self.dismiss()
+        else:
+            self.app.exit()
+
+
+def newest(files: Sequence[Path]) -> float:
+    """The latest modification among files, seconds since the epoch; 0.0 if there are none."""
+    times = []
+    for file in files:
+        try:
+            times.append(file.stat().st_mtime)
+        except OSError:
+            continue
+    return max(times, default=0.0)
