@@ -23,6 +23,7 @@ from engine.front import (
     preview,
 )
 from flowforge_tui.feed import Feed
+from flowforge_tui.history import Past
 from flowforge_tui.model import RunView
 from flowforge_tui.shape import Shape
 
@@ -89,6 +90,7 @@ class StoredFeed(Feed):
             if isinstance(told, GraphChanged):
                 changes.clear()
                 self.view = RunView(Shape(told.outline))
+                Past(self.view)
             elif isinstance(told, OutlineChanged):
                 self.view.reshape(Shape(told.outline))
             elif isinstance(told, SessionBegan):

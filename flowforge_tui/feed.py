@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import RunState
+from flowforge_tui.history import Past
 from flowforge_tui.model import RunView
 from flowforge_tui.shape import Shape
 
@@ -136,6 +137,7 @@ class LiveFeed(Feed):
         self.run_id, self.workflow, self.home = live.run_id, live.workflow, live.home
         self.logs, self.resumed, self.progress = live.logs, live.resumed, live.progress
         self._fresh = RunView.of_record(Shape(live.outline), live.record)
+        Past(self._fresh)
         self._live = live
         if self._wanted:
             self.stop(self._wanted)

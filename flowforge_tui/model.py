@@ -14,7 +14,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine import RunState, TaskState
@@ -32,7 +32,8 @@ from flowforge_tui.pace import Pace
 from flowforge_tui.shape import Section, Shape
 
 if TYPE_CHECKING:
-    from engine.front import Attempt, Change, ErrorInfo, RunRecord
+    from engine.front import Change, ErrorInfo, RunRecord
+    from flowforge_tui.history import Past
 
 STATES = len(TaskState)
 _PENDING, _RUNNING, _SUCCESS = TaskState.PENDING, TaskState.RUNNING, TaskState.SUCCESS
@@ -41,6 +42,12 @@ _PENDING, _RUNNING, _SUCCESS = TaskState.PENDING, TaskState.RUNNING, TaskState.S
 HOT = (TaskState.FAILED, TaskState.UP_FOR_RETRY, TaskState.RUNNING, TaskState.CANCELLING)
 _IS_HOT = bytes(TaskState(i) in HOT for i in range(STATES))
 _HOT_BYTES = bytes(HOT)
+
+
+class Reshaped(NamedTuple):
+    """What is said of the nodes changed."""
+
+    shape: Shape
 
 
 class Try(NamedTuple):
@@ -83,7 +90,7 @@ class RunView:
         """When the next attempt is due, of task runs UP_FOR_RETRY."""
         self.worker: dict[int, int] = {}
         """Which worker an announced attempt in hand is with, where that is known."""
-        self.tries: dict[int, list[Try]] = {}
+        self.tries: dict[int, tuple[Try, ...]] = {}
         """All known attempts, oldest first, of task runs that have failed at least once."""
         self.attempts = AttemptLog()
         self.totals = [0] * STATES
@@ -111,13 +118,16 @@ class RunView:
         self._runs: dict[int, Sequence[int]] = {}
         """Section → ids of its task runs, of sections with several maps."""
         self._pace = Pace(self)
+        self.past: Past | None = None
+        """Keeps the changes for time travel, if somebody wants them kept."""
         for section in shape.sections:
             self.counts[section.place][_PENDING] = len(section.nodes)
         self.totals[_PENDING] = size
         self._fold: dict[type, Callable[[Any], None]] = {
             Succeeded: self._succeeded, Failed: self._failed, Started: self._started,
             Moved: self._moved, Reset: self._reset, Expanded: self._expanded,
-            RunMoved: self._run_moved,
+            RunMoved: self._run_moved, Ended: self._ended_well,
+            Reshaped: lambda change: self.reshape(change.shape),
         }
 
     # -- reading ----------------------------------------------------------------------------
@@ -228,14 +238,16 @@ class RunView:
 
     # -- folding ----------------------------------------------------------------------------
 
-    def apply(self, changes: Iterable[Change]) -> None:
-        """Fold recorded changes, in order."""
+    def apply(self, changes: Sequence[Change | Ended | Reshaped]) -> None:
+        """Fold recorded changes, in order; successes as the engine has them, or in columns."""
         fold = self._fold
         for change in changes:
             apply = fold.get(type(change))
             if apply is not None:
                 apply(change)
         self._note_version()
+        if self.past is not None:
+            self.past.note(changes)
 
     def _note_version(self) -> None:
         self.version += 1
@@ -287,7 +299,7 @@ class RunView:
         else:
             self._store_each(ended)
         self.attempts.extend(ended, _SUCCESS)
-        self.latest = max(self.latest, ended.ends[-1])
+        self.latest = max(self.latest, max(ended.ends))
         tries, errors = self.tries, self.errors
         if tries or errors:
             for i, tid in enumerate(tids):
@@ -333,15 +345,16 @@ class RunView:
         """A task run that had failed before has succeeded."""
         tid = ended.tids[i]
         if tid in self.tries:
-            self.tries[tid].append(Try(
-                ended.numbers[i], self.generation_of(tid), ended.starts[i], ended.ends[i],
-                _SUCCESS, "", None))
+            self._note_try(tid, ended.numbers[i], ended.starts[i], ended.ends[i], _SUCCESS)
         for column in (self.errors, self.due, self.why):
             column.pop(tid, None)
 
-    def _note_try(self, a: Attempt, state: TaskState) -> None:
-        self.tries.setdefault(a.tid, []).append(Try(
-            a.number, self.generation_of(a.tid), a.start, a.end, state, str(a.reason), a.error))
+    def _note_try(
+        self, tid: int, number: int, start: float, end: float, state: TaskState,
+        reason: str = "", error: ErrorInfo | None = None,
+    ) -> None:
+        one = Try(number, self.generation_of(tid), start, end, state, reason, error)
+        self.tries[tid] = (*self.tries.get(tid, ()), one)
 
     def _failed(self, change: Failed) -> None:
         a = change.attempt
@@ -351,7 +364,7 @@ class RunView:
         self.errors[tid] = (str(a.reason), a.error)
         if change.state is TaskState.UP_FOR_RETRY:
             self.due[tid] = change.due
-        self._note_try(a, change.state)
+        self._note_try(tid, a.number, a.start, a.end, change.state, str(a.reason), a.error)
         self.latest = max(self.latest, a.end)
         self.attempts.add(
             tid, a.number, a.start, a.end or self.latest, change.state, worker_of(a))
@@ -482,6 +495,24 @@ class RunView:
         self.hot = {state: [{} for _ in shape.sections] for state in HOT}
         self._recount()
         self._note_version()
+        if self.past is not None:
+            self.past.note((Reshaped(shape),))
+
+    def copied(self, attempts: int) -> RunView:
+        """The same at this moment, to go on by itself, with the first `attempts` attempts."""
+        copy = RunView(self.shape)
+        for name in ("state", "number", "start", "end", "node", "section"):
+            setattr(copy, name, getattr(self, name)[:])
+        for name in ("spread", "generation", "errors", "why", "due", "worker", "tries"):
+            setattr(copy, name, dict(getattr(self, name)))
+        for name in ("run_state", "run_why", "began", "ended", "latest", "session"):
+            setattr(copy, name, getattr(self, name))
+        copy.attempts = self.attempts.copied(attempts)
+        copy.totals = self.totals[:]
+        copy.counts = [counts[:] for counts in self.counts]
+        copy.hot = {state: [dict(ids) for ids in places] for state, places in self.hot.items()}
+        copy._pace = self._pace.copied(copy)
+        return copy
 
     def interrupt(self) -> None:
         """Its owner is gone: what it left running was cut short, and waits for a resume."""
@@ -521,8 +552,8 @@ class RunView:
             self.latest = max(self.latest, self.end[tid])
             if tid in self.errors:
                 reason, error = self.errors[tid]
-                self.tries[tid] = [Try(self.number[tid], self.generation_of(tid),
-                                       self.start[tid], self.end[tid], state, reason, error)]
+                self._note_try(tid, self.number[tid], self.start[tid], self.end[tid], state,
+                               reason, error)
 
 
 class Chained(Sequence[int]):

@@ -34,6 +34,12 @@ class Span:
         self.series = Series(most=_SLOTS)
         """Ends per slot of time."""
 
+    def copied(self) -> Span:
+        """The same, to go on by itself."""
+        copy = Span()
+        copy.first, copy.last, copy.series = self.first, self.last, self.series.copied()
+        return copy
+
     def add(self, starts: list[float], ends: list[float]) -> None:
         """Take in some attempts."""
         first = min(starts)
@@ -50,6 +56,13 @@ class Pace:
         self._view = view
         self._seen = 0
         self.spans = [Span() for _ in view.shape.sections]
+
+    def copied(self, view: RunView) -> Pace:
+        """The same for a copy of the view."""
+        copy = Pace(view)
+        copy._seen = self._seen
+        copy.spans = [span.copied() for span in self.spans]
+        return copy
 
     def read(self) -> None:
         """Take in what was recorded since the last call."""

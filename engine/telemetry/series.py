@@ -125,6 +125,12 @@ class Series:
             values += [0.0] * (slot - len(values))
             values.append(value)
 
+    def copied(self) -> Series:
+        """The same, to go on by itself."""
+        copy = Series(self._merge, width=self.width, most=self._most)
+        copy.start, copy.values = self.start, self.values[:]
+        return copy
+
     def _halve(self) -> None:
         if len(self.values) % 2:
             self.values.append(0.0)

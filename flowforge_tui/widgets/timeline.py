@@ -38,6 +38,7 @@ _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15,
 _NONE = Style.null()
 _STYLES = (PLAIN, GOOD, DIM, WARN, BAD)
 _UNDER_CURSOR = Style(reverse=True)
+_THEN = WARN + BOLD
 
 
 class _Signs(NamedTuple):
@@ -50,10 +51,11 @@ class _Signs(NamedTuple):
     retried: str
     tick: str
     here: str
+    now: str
 
 
-_UNICODE = _Signs("█", "▐", "▌", "░▒▓█", "▶", "✗", "↻", "│", "▲")
-_ASCII = _Signs("=", "[", "=", ".:=#", ">", "X", "~", "|", "^")
+_UNICODE = _Signs("█", "▐", "▌", "░▒▓█", "▶", "✗", "↻", "│", "▲", "◆")
+_ASCII = _Signs("=", "[", "=", ".:=#", ">", "X", "~", "|", "^", "@")
 
 
 class Timeline(Panel, can_focus=True):
@@ -82,12 +84,18 @@ class Timeline(Panel, can_focus=True):
         """The first cell in sight, from the session's begin; None: the last ones are in sight."""
         self._at: float | None = None
         """The cursor's moment, in seconds from the session's begin; None: now."""
+        self._marked: float | None = None
+        """The moment that the rest of the screen shows, if that is not the present."""
         self._row = 0
         """The row that the cursor is in."""
         self._apart = 1
         """2: an empty row between lanes, where there is room."""
 
     # -- what is shown ------------------------------------------------------------------------
+
+    def mark(self, moment: float | None) -> None:
+        """Somebody travels: show where a moment (seconds since the epoch) is; None: no more."""
+        self._marked = moment
 
     def show(self, view: RunView) -> None:
         """Another view, of the same run or another; what is in sight stays."""
@@ -286,6 +294,11 @@ class Timeline(Panel, can_focus=True):
         told = brief_seconds(size * self._room)
         label = (told if self.look.unicode else told.replace("µ", "u")).rjust(_LABEL - 1)
         cells = [(c, FAINT) for c in row]
+        if self._marked is not None:
+            assert self._tracks is not None
+            column = int((self._marked - self._tracks.origin) / size) - first
+            if 0 <= column < self._room:
+                cells[column] = (signs.now, _THEN)
         if cursor is not None:
             cells[cursor] = (signs.here, ACCENT)
         line = Line().add(f"{label} ", FAINT).strip(_LABEL)
