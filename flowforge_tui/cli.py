@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("steer", "Cancel a live run, or some of its tasks."),
     "pause": ("steer", "Start no new tasks; what runs goes on."),
     "unpause": ("steer", "Start tasks again after a pause."),
+    "workers": ("steer", "Have more or fewer workers in a live run."),
     "graph": ("graph", "Show a workflow's tasks and dependencies; nothing is run."),
     "doctor": ("doctor", "Check the installation and the state directory."),
 }

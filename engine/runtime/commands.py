@@ -14,6 +14,24 @@ from engine.runtime.names import Names
 from engine.runtime.reloading import Reloader
 from engine.runtime.runner import Runner
 
+#: Lanes whose workers can be more or fewer while the run lasts; and the most of them.
+RESIZABLE = frozenset({"thread", "process"})
+MOST_WORKERS = 1024
+
+
+def _amount(text: str, now: int) -> int:
+    """How many workers `+1`, `-1` or `4` means. Raises RunError."""
+    digits = text.removeprefix("+").removeprefix("-")
+    if not digits.isdecimal() or len(digits) > 4:
+        raise RunError(f"{text!r} is no number of workers; give +1, -1 or how many")
+    number = int(text)
+    wanted = now + number if text[0] in "+-" else number
+    if wanted < 1:
+        raise RunError("a run has at least one worker; pause it to start nothing")
+    if wanted > MOST_WORKERS:
+        raise RunError(f"{wanted:,} workers are more than the {MOST_WORKERS:,} that a run may have")
+    return wanted
+
 
 class _NothingDone(Exception):
     """Leaves the code as it was, since nothing would run it."""
@@ -27,17 +45,19 @@ class Commands:
 
     def __init__(
         self, runner: Runner, names: Names, *, look: Look, gauges: Callable[[], Gauges],
-        reloader: Reloader,
+        reloader: Reloader, lane: str,
     ) -> None:
         self._runner = runner
         self._names = names
         self._look = look
         self._gauges = gauges
         self._reloader = reloader
+        self._lane = lane
+        """Which executor the run's tasks have by default."""
         self._known: dict[str, Callable[..., str]] = {
             "cancel": self.cancel, "pause": self.pause, "unpause": self.unpause,
             "retry": self.retry, "rerun": self.rerun, "status": self.status,
-            "waits": self.waits, "close": self.close,
+            "waits": self.waits, "workers": self.workers, "close": self.close,
         }
         self._answers: dict[str, Callable[[list[str]], dict[str, Any]]] = {
             "figures": self.figures, "inputs": self.inputs,
@@ -155,6 +175,26 @@ class Commands:
             return 0, ""
         self._runner.note(edition.told())
         return count, f"; {edition.told()}"
+
+    def workers(self, amount: list[str]) -> str:
+        """Have `+N` workers more, `-N` fewer, or `N`; without an amount, how many there are.
+
+        Of the threads or processes that the run's tasks have by default, or else of those that it
+        has. One that is busy and too many ends its attempt first.
+        """
+        executors = self._runner.executors
+        lane = next((lane for lane in (self._lane, "process", "thread") if lane in executors), "")
+        if lane not in RESIZABLE:
+            raise RunError("the number of workers is that of threads or processes, and this run "
+                           "has neither; start it with --executor thread or process")
+        executor = executors[lane]
+        before = executor.workers
+        if not amount:
+            return f"{before} {lane} worker{'s' if before != 1 else ''}"
+        self._check_open()
+        wanted = _amount(amount[0], before)
+        self._do(lambda m, at: executor.resize(wanted))
+        return f"{wanted} {lane} worker{'s' if wanted != 1 else ''} now, {before} before"
 
     def close(self, tasks: list[str]) -> str:
         """Have a run that stays open after its end go."""

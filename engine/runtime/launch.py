@@ -159,7 +159,8 @@ class Launch:
             self.machine, self.values, read_blob=self._read_blob, reload=self._read_aside)
         self.commands = Commands(
             self.runner, self.names, look=self.look, gauges=self._gauges,
-            reloader=Reloader(about, graph, outline, lanes, settings, self.values))
+            reloader=Reloader(about, graph, outline, lanes, settings, self.values),
+            lane=settings.executor)
         self._first_failure: BaseException | None = None
         self._signal: int | None = None
         self._killed = False

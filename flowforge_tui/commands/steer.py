@@ -1,4 +1,4 @@
-"""`flowforge cancel`, `pause` and `unpause`: commands to a live run of another process."""
+"""`flowforge cancel`, `pause`, `unpause` and `workers`: commands to another process's live run."""
 
 from __future__ import annotations
 
@@ -27,6 +27,17 @@ def pause(run: str, tasks: tuple[str, ...]) -> None:
 def unpause(run: str, tasks: tuple[str, ...]) -> None:
     """Start tasks again."""
     _ask("unpause", run, tasks)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})  # -1 is no option
+@click.argument("run")
+@click.argument("amount", metavar="[+N|-N|N]", required=False)
+def workers(run: str, amount: str | None) -> None:
+    """Have more or fewer workers in a live run, or tell how many there are.
+
+    One that is busy and too many ends its attempt first.
+    """
+    _ask("workers", run, () if amount is None else (amount,))
 
 
 def _ask(command: str, run: str, tasks: tuple[str, ...]) -> None:
