@@ -69,6 +69,8 @@ class Board:
         self.count = array("i", bytes(4 * n))
         self.open_items = array("i", bytes(4 * n))
         self.keys: dict[int, Sequence[str]] = {}
+        self._dropped: dict[int, tuple[int, int, Sequence[str] | None]] = {}
+        """Map that will be made anew → first id, count and names of the items that it had."""
         self.gate = array("i", bytes(4 * n))
         self.in_hand: dict[int, Attempt] = {}
         self.doomed: set[int] = set()
@@ -144,6 +146,8 @@ class Board:
             self.base[k], self.count[k] = base, count
             if keys is not None:
                 self.keys[k] = keys
+        self._dropped = {k: before[:3] for k, before in record.previous.items()
+                         if k not in record.expansions}
         self.generation = dict(record.generation)
         self.failures = dict(record.failures)
         for tid, number in enumerate(record.number):

@@ -27,6 +27,7 @@ from engine.core.events import (
     Stop,
     Succeeded,
 )
+from engine.core.record import inherit
 from engine.core.rules import HANDLES_FAILURE
 from engine.core.spread import Spread
 from engine.core.states import (
@@ -320,6 +321,9 @@ class Dispatch(Spread):
         self.item_node.extend(array("i", [k]) * count)
         if keys is not None:
             self.keys[k] = keys
+        before = self._dropped.pop(k, None)
+        if before is not None:
+            inherit(self.generation, before, base, count, keys)
         moved = [(base + index, old) for index, old in carried]
         self.changes.append(Expanded(k, base, count, keys, marks, moved))
         for tid, old in moved:
@@ -404,8 +408,8 @@ class Dispatch(Spread):
                 self.asks.append(Stop(self.in_hand[tid], "cancel"))
             self.state[tid] = CANCELLED
         self.state[k] = PENDING
+        self._dropped[k] = self.base[k], self.count[k], self.keys.pop(k, None)
         self.base[k], self.count[k] = -1, 0
-        self.keys.pop(k, None)
         self._bad.pop(k, None)
 
     # == the end ===========================================================================

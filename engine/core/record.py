@@ -193,7 +193,9 @@ class RunRecord:
         """A mapped node got its items; results of `carried` are taken over from old ids."""
         self.grow(base + count, node, base)
         self.expansions[node] = (base, count, keys)
-        self.previous.pop(node, None)  # what was to be matched was
+        before = self.previous.pop(node, None)  # what was to be matched was
+        if before is not None:
+            inherit(self.generation, before, base, count, keys)
         if marks is not None:
             self.marks[node] = marks
         self.state[node] = RUNNING
@@ -250,18 +252,25 @@ class RunRecord:
     def _take_over(self, old: RunRecord, k: int, j: int, *, keep: bool, aside: bool) -> None:
         spread = old.expansions.get(j)
         # Dropped by an earlier session and not made anew since: its items wait to be matched.
-        waiting = spread is None and j in old.previous and (keep or aside)
+        waiting = spread is None and j in old.previous
         if waiting:
             spread = old.previous[j][:3]
         if keep and not aside:
             self._copy(old, k, j)
         elif j in old.generation or old.state[j] == SUCCESS:
             self.generation[k] = old.generation.get(j, 1) + (old.state[j] == SUCCESS)
-        if spread is None or not (keep or aside):
+        if spread is None:
             return
         first, count, keys = spread
         base = len(self.state)
         self.grow(base + count, k, base)
+        if not (keep or aside):
+            self.previous[k] = (base, count, keys, None)
+            for i in range(first, first + count):
+                if i in old.generation or old.state[i] == SUCCESS:
+                    self.generation[base + i - first] = (
+                        old.generation.get(i, 1) + (old.state[i] == SUCCESS))
+            return
         for i in range(count):
             self._copy(old, base + i, first + i)
         marks = old.marks.get(j)
@@ -303,3 +312,25 @@ class RunRecord:
     def in_flight(self) -> list[int]:
         """Ids that were announced as running and did not end."""
         return [t for t in self.live_ids() if self.state[t] in (RUNNING, TaskState.CANCELLING)]
+
+
+def inherit(
+    generation: dict[int, int], before: Sequence[Any], base: int, count: int,
+    keys: Sequence[str] | None,
+) -> None:
+    """Hand the generations of a map's items on to those that it has now, with ids from `base` on.
+
+    `before`: first id, count and names of the old ones. An item is the same by its name, in a
+    map without names by its place; its next success is then another than its last.
+    """
+    first, old_count, old_keys, *_ = before
+    if not any(t in generation for t in range(first, first + old_count)):
+        return
+    if keys is None or old_keys is None:
+        pairs = [(i, i) for i in range(min(count, old_count))]
+    else:
+        at = {name: i for i, name in enumerate(old_keys)}
+        pairs = [(i, at[name]) for i, name in enumerate(keys) if name in at]
+    for new, old in pairs:
+        if first + old in generation:
+            generation[base + new] = generation[first + old]

@@ -326,13 +326,15 @@ class Runner:
             result = act(self.machine, now())
             ticket, asks = self._conclude()
         try:
-            self._settle(ticket, wait=wait)
+            settled = self._settle(ticket, wait=wait)
             self._do(asks, wait=wait)
         except BaseException as error:
             self._fail(error)
             raise
         if self.broken is not None:
             raise self.broken
+        if wait and not settled:
+            raise RunError("the run has just been left; this is not recorded")
         return result
 
     def end_session(self) -> None:
@@ -357,7 +359,7 @@ class Runner:
 
     def start(self, workers: Mapping[str, int], grace: float) -> None:
         """Queue what can run and start the executors."""
-        with suppress(StorageError):  # told by whoever looks at `broken`
+        with suppress(StorageError, RunError):  # told by whoever looks at `broken`
             self.command(lambda machine, at: machine.start(at))
         if not self._closing:
             for lane, executor in self.executors.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.core.dag import Dag
+from engine.core.record import RunRecord
 from engine.core.states import FailureReason, RunState, TaskState
 from tests.core.driver import Driver
 from tests.core.graphs import add, chain_graph
@@ -491,3 +492,28 @@ def test_a_map_that_follows_items_waits_for_there_to_be_any(rule: str):
         for a in d.take(1e9, 10):
             d.end(a)
     assert d.m.over and d.m.count[d.id("second")] == 2
+
+
+@pytest.mark.fault(39)
+def test_items_that_are_made_anew_by_a_rerun_are_of_the_next_generation():
+    """Else their idempotency keys would be those of the successes that were discarded."""
+    d = Driver(mapped(), {"first": 2}).start().run()
+    d.m.rerun([d.id("rows")], d.now)
+    d.settle()
+    d.end(d.take()[0])
+    again = d.take(1e9, 10)
+    assert {(d.name(a.tid), a.generation) for a in again} == {("first[0]", 2), ("first[1]", 2)}
+    assert d.record().generation == d.m.generation
+    d.reopen()
+    assert {a.generation for a in d.take(1e9, 10)} == {2}
+
+
+def test_items_of_a_map_that_was_changed_are_of_the_next_generation():
+    record = RunRecord(2)
+    record.expanded(1, 2, 2, None, None, [])
+    record.succeeded(range(2, 4), None, [1.0] * 2, [2.0] * 2, [5, 6])
+    for _ in range(2):  # and once more before it is made anew
+        record.regraph(2, [0, 1], {1}, set())
+    base = len(record.state)
+    record.expanded(1, base, 3, None, None, [])
+    assert [record.generation.get(base + i, 1) for i in range(3)] == [2, 2, 1]

@@ -39,7 +39,9 @@ class Book:
         self.done: dict[Key, Any] = {}
         """Recorded successes → their values."""
         self.excused: set[str] = set()
-        """Names of steps whose successes may be discarded: asked for, or edited."""
+        """Names of steps whose successes may be discarded in this session."""
+        self.edited: set[str] = set()
+        """Those that were edited, ever, and what is below them."""
         self.anything_goes = False
         """A row is damaged: what it held runs again, and what that is nobody knows."""
         self.spent: set[Key] = set()
@@ -64,6 +66,7 @@ class Book:
             if key[0] in self.names and not self._may_start_over(key):
                 raise Broken(f"{key} was told to be done, and is not in the journal")
         self.done = found
+        self.excused = set(self.edited)
 
     def _successes(self, record: RunRecord) -> dict[Key, Any]:
         found = {self._where[t]: _plain(record.values[t])
@@ -80,10 +83,9 @@ class Book:
         items wait to be matched.
         """
         for t in [*old.to_retry()]:
-            self.excused |= self.flow.below({self._where[t][0]} & set(graph_names))
-            if old.was_interrupted(t):
-                continue
-            self.spent.discard(self._where[t])
+            if not _interrupted(old, t):
+                self.excused |= self.flow.below({self._where[t][0]} & set(graph_names))
+                self.spent.discard(self._where[t])
         self.names = list(graph_names)
         self._where = {}
         for k in range(len(self.names)):
@@ -210,8 +212,12 @@ def hopeless(record: RunRecord) -> bool:
     """
     failed = [t for t in record.live_ids() if record.state[t] == FAILED]
     return bool(failed) and all(
-        record.was_interrupted(t) or record.errors[t][1].type == "DefinitionError"
+        _interrupted(record, t) or record.errors[t][1].type == "DefinitionError"
         for t in failed)
+
+
+def _interrupted(record: RunRecord, t: int) -> bool:
+    return record.state[t] == FAILED and record.errors[t][0] == FailureReason.INTERRUPTED
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
@@ -33,6 +34,7 @@ from engine.errors import FlowForgeError, RunError, StorageError
 from engine.executors.base import Why
 from engine.runtime import launch as launching
 from engine.runtime import opening as openings
+from engine.runtime import recorder as recording
 from engine.runtime import runner as running
 from engine.runtime.lanes import lanes_of
 from engine.runtime.launch import Launch
@@ -271,6 +273,7 @@ class World:
             self.now += self.rng.choice([-3600.0, 86400.0])
         if self.chance("edit"):
             changed = self.flow.edit(self.rng)
+            self.book.edited |= changed
             self.book.excused |= changed
             self.book.spent = {key for key in self.book.spent if key[0] not in changed}
         if isinstance(self.disk, MemoryDisk) and self.chance("damage"):
@@ -283,8 +286,8 @@ class World:
         """Put the world's parts in the place of those that wait or have threads."""
         self.runner = runner = self.launch.runner
         runner._work = dict.fromkeys(self.executors, _NoWait())  # type: ignore[arg-type]
-        runner._room = _Room(self)  # type: ignore[assignment]
-        runner.bus.publish = self.hear  # type: ignore[method-assign]
+        runner._recorder._closed = _Closed(self)  # type: ignore[assignment]
+        runner._recorder._publish = self.hear
 
     def hear(self, changes: Sequence[Change]) -> None:
         self.book.published(changes)
@@ -310,7 +313,10 @@ class World:
                 self.ended()
                 return step + 1
             self.now += self.rng.expovariate(20.0)
-            self.step()
+            try:
+                self.step()
+            except StorageError as error:
+                runner._fail(error)  # as its own threads do
         if not self.chaos:
             raise Broken(f"it does not end: {self.states()}")
         self.disk.crashed()
@@ -472,16 +478,18 @@ class World:
         self.runner.post([*kept, *back, a])
 
 
-class _Room:
-    """Where a worker waits while the disk is full."""
+class _Closed(threading.Event):
+    """At which a worker waits while the disk is full."""
 
     def __init__(self, world: World) -> None:
+        super().__init__()
         self._world = world
 
-    def wait(self, seconds: float) -> None:
-        self._world.now += seconds
+    def wait(self, timeout: float | None = None) -> bool:
+        self._world.now += timeout or 0.0
         if self._world.chance("crash while full"):
             raise Crash
+        return self.is_set()
 
 
 def _unpacked(value: Any) -> Any:
@@ -501,7 +509,7 @@ SETTINGS: Settings = settle(
 def _patched(world: World) -> Iterator[None]:
     """The world's clock, die and workers in the place of the engine's."""
     places: list[tuple[Any, str, Any]] = [
-        (module, "now", world.clock) for module in (launching, openings, running)]
+        (module, "now", world.clock) for module in (launching, openings, recording, running)]
 
     def make(lanes: Sequence[str], guardian: object) -> dict[str, Executor]:
         world.executors = {lane: Executor(lane, world) for lane in dict.fromkeys(lanes)}
