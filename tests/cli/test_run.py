@@ -57,7 +57,7 @@ def test_usage_and_definition_errors_exit_2_in_one_message(place: Place) -> None
         (("run", "pipe.py:pip"), "no workflow 'pip'"),
         (("run", "pipe.py", "-j", "0"), "--workers: '0' does not do"),
         (("run", "pipe.py", "--executor", "threads"), "did you mean 'thread'"),
-        (("run", "pipe.py", "--tui"), "not part of this version"),
+        (("run", "pipe.py", "--tui"), "needs a terminal"),
         (("run", "ring.py"), "cycle"),
         (("rnu", "pipe.py"), "Did you mean 'run'"),
         (("show", "latest"), "there are no runs"),
