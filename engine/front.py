@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from engine.runtime.plan import Plan as Plan
     from engine.runtime.plan import PlanEntry as PlanEntry
     from engine.runtime.plan import PlanRow as PlanRow
+    from engine.runtime.plan import Wish as Wish
     from engine.runtime.replay import Damaged as Damaged
     from engine.runtime.replay import Figures as Figures
     from engine.runtime.replay import Follower as Follower
@@ -104,7 +105,7 @@ _MODULES = {
     "engine.runtime.options": ("RunOptions", "options_from"),
     "engine.runtime.outline": ("Outline",),
     "engine.runtime.places": ("Place", "find_place"),
-    "engine.runtime.plan": ("Plan", "PlanEntry", "PlanRow"),
+    "engine.runtime.plan": ("Plan", "PlanEntry", "PlanRow", "Wish"),
     "engine.runtime.replay": (
         "Damaged", "Figures", "Follower", "GraphChanged", "PastAttempt",
         "SessionBegan", "Step", "Told", "changes_from", "changes_of",

@@ -9,6 +9,7 @@ Rule 3: what comes out of a feed is untrusted text; whoever shows it makes it sa
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from flowforge_tui.shape import Shape
 
 if TYPE_CHECKING:
     from engine import Run
-    from engine.front import Change, Gauges, Live, Look, Place, Reporter, Request
+    from engine.front import Change, Gauges, Live, Look, Place, Plan, Reporter, Request, Wish
 
 _OPEN = (RunState.PENDING, RunState.RUNNING, RunState.PAUSED, RunState.CANCELLING)
 
@@ -110,6 +111,25 @@ class Feed:
         """Nobody will look any more."""
 
 
+class Proposal:
+    """What a run that is carried on would do, put to the person before anything is written."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._wishes: Mapping[int, Wish] | None = None
+        self._answered = threading.Event()
+
+    def answer(self, wishes: Mapping[int, Wish] | None) -> None:
+        """What is to be done otherwise, by node; None: nothing is to be done at all."""
+        self._wishes = wishes
+        self._answered.set()
+
+    def wait(self) -> Mapping[int, Wish] | None:
+        """The answer, once it is there."""
+        self._answered.wait()
+        return self._wishes
+
+
 class LiveFeed(Feed):
     """A run of this process. Implements the engine's `Reporter`."""
 
@@ -121,8 +141,11 @@ class LiveFeed(Feed):
         self._batches: deque[Sequence[Change]] = deque()
         self._fresh: RunView | None = None
         self._lines: Reporter | None = None
+        self.proposal: Proposal | None = None
+        """A plan that waits for the person's answer."""
         self._wanted = 0
         """How far the run was asked to stop before it had begun."""
+        self._closed = False
 
     @property
     def live(self) -> bool:
@@ -171,17 +194,35 @@ class LiveFeed(Feed):
         """Have the run that meets `request` be told to this feed, and stay for its commands."""
         request.reporter = lambda output: self
         request.linger = True
+        request.review = self.review
+
+    def review(self, plan: Plan) -> Mapping[int, Wish] | None:
+        """Put a plan to the person, and wait for the answer."""
+        proposal = self.proposal = Proposal(plan)
+        if self._closed:
+            proposal.answer(None)
+        wishes = proposal.wait()
+        self.proposal = None
+        return wishes
 
     def stop(self, level: int) -> None:
         """As Ctrl-C does: 1 starts nothing new, 2 stops what runs, 3 leaves at once."""
         self._wanted = level
+        self._refuse()
         if self._live is not None and self._live.stop is not None:
             self._live.stop(level)
 
     def close(self) -> None:
         """As in `Feed`: a run that was kept open for commands ends."""
+        self._closed = True
+        self._refuse()
         if self._live is not None and self._live.close is not None:
             self._live.close()
+
+    def _refuse(self) -> None:
+        """Nobody will answer any more."""
+        if self.proposal is not None:
+            self.proposal.answer(None)
 
     def tell_on_in_lines(self) -> None:
         """The screen is gone: tell what follows in plain lines."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from engine import Run
-    from engine.front import Found, Reporter, RunSummary
+    from engine.front import Found, RunSummary
     from flowforge_tui.feed import Feed, LiveFeed
     from flowforge_tui.hosting import Host
 
@@ -94,20 +94,18 @@ def open_host(host: Host) -> int:
     return _show(lambda: RunScreen(host.feed, host, carry_on_here), host)
 
 
-def run_in_python(work: Callable[[Callable[[str], Reporter]], Run]) -> Run:
+def run_in_python(work: Callable[[Callable[[Request], None]], Run | None]) -> Run:
     """`screen=True` from Python: run `work` on a screen. The engine's entry point.
 
-    `work` takes what makes the run's reporter. Raises what the run raises, KeyboardInterrupt
-    if the person stopped it.
+    Raises what the run raises, KeyboardInterrupt if the person stopped it or did not want it.
     """
     from flowforge_tui.hosting import Host
 
-    host = Host(lambda feed: work(lambda output: feed))
+    host = Host(lambda feed: work(feed.prepare))
     open_host(host)
     if host.error is not None:
         raise host.error
-    assert host.run is not None
-    if host.run.state is RunState.INTERRUPTED:
+    if host.run is None or host.run.state is RunState.INTERRUPTED:
         raise KeyboardInterrupt
     return host.run
 

@@ -1,8 +1,8 @@
 """`screen=True`: a run from Python on a screen, if one is installed.
 
 The engine draws nothing and imports nothing that does: who can show a run says so by an entry
-point of the group `flowforge.screens`. It is called with the work: a function that takes what
-makes the run's reporter, and runs the workflow.
+point of the group `flowforge.screens`. It is called with the work: a function that runs the
+workflow, and takes what fills in the `Request` that the run has to meet.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 
 from engine.errors import ConfigError
 from engine.runtime.options import RunOptions
-from engine.runtime.reporting import Reporter
-from engine.runtime.request import Request, awaited, requested
+from engine.runtime.request import PlanRefused, Request, awaited, requested
 from engine.runtime.run import Run
 from engine.runtime.settings import settle
 
 GROUP = "flowforge.screens"
 
-Work = Callable[[Callable[[str], Reporter]], Run]
+Work = Callable[[Callable[[Request], None]], Run | None]
 Screen = Callable[[Work], Run]
+"""Raises what the run raises."""
 
 
 def shown(options: RunOptions, run: Callable[[], Run]) -> Run:
@@ -44,9 +44,14 @@ def _at_a_terminal() -> bool:
 
 
 def _on_screen(run: Callable[[], Run]) -> Run:
-    def work(reporter: Callable[[str], Reporter]) -> Run:
-        with requested(Request(reporter=reporter, linger=True)):
-            return run()
+    def work(prepare: Callable[[Request], None]) -> Run | None:
+        request = Request()
+        prepare(request)
+        with requested(request):
+            try:
+                return run()
+            except PlanRefused:
+                return None
 
     return _screen()(work)
 

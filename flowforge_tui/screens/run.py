@@ -25,6 +25,7 @@ from flowforge_tui.gauges import slots_of, usage_of
 from flowforge_tui.keys import RUN_KEYS, bindings
 from flowforge_tui.model import RunView
 from flowforge_tui.screens.inspecting import Inspecting
+from flowforge_tui.screens.plan import PlanScreen
 from flowforge_tui.widgets.detail import DetailPane
 from flowforge_tui.widgets.header import Header
 from flowforge_tui.widgets.keybar import KeyBar
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from engine.front import Durations, Gauges
     from flowforge_tui.details import Facts
-    from flowforge_tui.feed import Feed
+    from flowforge_tui.feed import Feed, Proposal
     from flowforge_tui.hosting import Host
     from flowforge_tui.screens.steering import CarryOn
 
@@ -72,6 +73,8 @@ class RunScreen(Inspecting):
         self._last_second = 0
         self._last_figures = 0.0
         self._notes = 0
+        self._proposal: Proposal | None = None
+        """The plan that the person was last asked about."""
         self._tab_chosen = False
         """True while a person has chosen which side of a task to see."""
 
@@ -110,6 +113,7 @@ class RunScreen(Inspecting):
             self.own.tell(str(error), severity="error", seconds=30)
             return
         self._tell_notes()
+        self._ask_about_plan()
         second = int(time.time())
         if changed or self.feed.live or second != self._last_second:
             self._last_second = second
@@ -174,6 +178,14 @@ class RunScreen(Inspecting):
         if self.host is not None and self.host.ended and (
                 self.leaving or self.host.error is not None or not self.feed.run_id):
             self.leave()
+
+    def _ask_about_plan(self) -> None:
+        """Before a run is carried on: what that will do, to be changed or refused."""
+        proposal = self.host.feed.proposal if self.host is not None else None
+        if proposal is None or proposal is self._proposal:
+            return
+        self._proposal = proposal
+        self.app.push_screen(PlanScreen(proposal.plan), proposal.answer)
 
     def take(self, host: Host) -> None:
         """As in `Steering`."""

@@ -140,16 +140,12 @@ class Steering(Screen[None]):
         self._again_here(command, names)
 
     def _again_here(self, command: str, names: Sequence[str]) -> None:
-        """Nobody runs the run any more: it is carried on from here, after a question."""
+        """Nobody runs the run any more: it is carried on from here; its plan asks first."""
         if self.carry_on is None:
             line = wording.command(command, self.feed.run_id, *names[:3], home=self.feed.home)
             self.own.tell(f"nobody runs this run; {line}", severity="warning")
-            return
-        self.app.push_screen(
-            Ask(f"Nobody runs this run any more. Carry it on here, and {command}?",
-                [*names[:_LISTED], *([f"… and {len(names) - _LISTED:,} more"]
-                                     if len(names) > _LISTED else [])]),
-            lambda answer: self._go_on(command, names) if answer else None)
+        else:
+            self._go_on(command, names)
 
     def _go_on(self, command: str, names: Sequence[str]) -> None:
         assert self.carry_on is not None
