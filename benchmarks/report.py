@@ -26,8 +26,8 @@ median, min   of several runs, new ones, with {WORKERS} workers, `process` durab
               starting the workers; building the graph, too.
 net           the median less what a run of one task takes (in the note): what a task costs.
               Figures of others exclude their start the same way. For memory, less the peak of
-              a run of one task; for a command, less Python's own start; for W5, from the first
-              task's start to the last one's end, and the building of the graph.
+              a run of one task; for a command, less Python's own start; for W5 and W6, from the
+              first task's start to the last one's end (W5: and the building of the graph).
 raw           the same work without an engine, in fresh interpreters right before and after;
               ratios are to the mean of the two.
 met           yes; net: only without the engine's start; no. In a target, raw is the figure of

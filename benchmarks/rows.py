@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.measured import Row, Target
 from benchmarks.memory import finish_row, memory_row
 from benchmarks.metg import metg_row
+from benchmarks.replay import bound_row, fifo_row
 from benchmarks.resume import resume_row
 from benchmarks.startup import first_task_row, help_row
 from benchmarks.workloads import (
@@ -55,6 +56,8 @@ ROWS: tuple[Row, ...] = (
     Row("w5", "W5 METG(50 %), threads", metg_row("thread"), Target(plus=60), "metg threads", "µs"),
     Row("w5", "W5 METG(50 %), processes", metg_row("process"), Target(plus=150), "metg pool",
         "µs"),
+    Row("w6", "W6 replayed, makespan / bound", bound_row, Target(plus=1.05), unit="×"),
+    Row("w6", "W6 replayed, known / FIFO, the worst", fifo_row, Target(plus=1.02), unit="×"),
     Row("growth", "growth map 10,000 → 1,000,000, threads", growth_row(10_000, 1_000_000),
         Target(plus=1.2), unit="×"),
     Row("growth", "growth map 10,000 → 1,000,000, processes",
