@@ -148,18 +148,19 @@ def run_facts(feed: Feed) -> list[tuple[str, str]]:
 # -- dependencies -----------------------------------------------------------------------------
 
 
-def above_of(view: RunView, tid: int) -> list[int]:
+def above_of(view: RunView, tid: int, most: int | None = None) -> list[int]:
     """What a task run waits for: item by item where a map goes along with another."""
     node = view.node[tid]
     follows = view.shape.follows(node)
-    return [_beside(view, tid, u) if u in follows else u for u in view.shape.upstream(node)]
+    return [_beside(view, tid, u) if u in follows else u
+            for u in view.shape.upstream(node)[:most]]
 
 
-def below_of(view: RunView, tid: int) -> list[int]:
+def below_of(view: RunView, tid: int, most: int | None = None) -> list[int]:
     """What waits for a task run."""
     node = view.node[tid]
     return [_beside(view, tid, d) if node in view.shape.follows(d) else d
-            for d in view.shape.downstream(node)]
+            for d in view.shape.downstream(node)[:most]]
 
 
 def _beside(view: RunView, tid: int, other: int) -> int:

@@ -109,6 +109,13 @@ DETAIL_KEYS: tuple[Key, ...] = (
     Key("leave", "escape", "leave", "Esc", "back to the tree", "detail"),
 )
 
+GRAPH_KEYS: tuple[Key, ...] = (
+    Key("graph_left", "left", "graph_left", "←", "to what it waits for", "graph"),
+    Key("graph_right", "right", "graph_right", "→", "to what waits for it", "graph"),
+    Key("graph_open", "enter", "follow_link", "Enter", "go to the task", "graph"),
+    Key("graph_leave", "escape", "leave", "Esc", "back to the tree", "graph"),
+)
+
 TIMELINE_KEYS: tuple[Key, ...] = (
     Key("earlier", "left,h", "earlier", "←", "earlier", "timeline"),
     Key("later", "right,l", "later", "→", "later", "timeline"),
@@ -143,10 +150,10 @@ TREE_OWN_KEYS: tuple[Key, ...] = (
 )
 
 ALL_KEYS = (*RUN_KEYS, *MOVE_KEYS, *LOG_KEYS, *DETAIL_KEYS, *TIMELINE_KEYS, *TRAVEL_KEYS,
-            *TREE_OWN_KEYS)
+            *TREE_OWN_KEYS, *GRAPH_KEYS)
 
-GROUPS = ("move", "find", "select", "act", "inspect", "log", "detail", "timeline", "travel", "out",
-          "view", "run")
+GROUPS = ("move", "find", "select", "act", "inspect", "log", "detail", "timeline", "travel",
+          "graph", "out", "view", "run")
 
 
 def bindings(keys: tuple[Key, ...]) -> list[BindingType]:
