@@ -22,14 +22,15 @@ from engine.errors import FlowForgeError, StorageError
 from flowforge_tui.details import Details, run_facts
 from flowforge_tui.figures import Figures
 from flowforge_tui.gauges import slots_of, usage_of
-from flowforge_tui.keys import RUN_KEYS, bindings
+from flowforge_tui.keys import RUN_KEYS, TRAVEL_KEYS, bindings
 from flowforge_tui.model import RunView
-from flowforge_tui.screens.inspecting import Inspecting
 from flowforge_tui.screens.plan import PlanScreen
+from flowforge_tui.screens.travelling import Travelling
 from flowforge_tui.widgets.detail import DetailPane
 from flowforge_tui.widgets.header import Header
 from flowforge_tui.widgets.keybar import KeyBar
 from flowforge_tui.widgets.metrics import MetricsPanel
+from flowforge_tui.widgets.scrubber import Scrubber
 from flowforge_tui.widgets.timeline import Timeline
 from flowforge_tui.widgets.tree import TaskTree
 
@@ -52,10 +53,11 @@ SLOW = 0.02
 _OF_FAILURE = (TaskState.FAILED, TaskState.UP_FOR_RETRY)
 
 
-class RunScreen(Inspecting):
+class RunScreen(Travelling):
     """Tree, figures, pane and timeline of one run."""
 
-    BINDINGS = bindings(RUN_KEYS)
+    # Those of travelling first: they give way while nobody travels.
+    BINDINGS = bindings((*TRAVEL_KEYS, *RUN_KEYS))
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class RunScreen(Inspecting):
         """The panes; where they are is said in flowforge.tcss."""
         look = self.own.look
         yield Header(look=look, id="header")
+        yield Scrubber(look=look, id="scrubber")
         with Container(id="body"):
             yield TaskTree(look=look, id="tree")
             yield MetricsPanel(look=look, id="metrics")
@@ -124,10 +127,12 @@ class RunScreen(Inspecting):
     def frame(self, changed: bool = True) -> None:
         """Draw what looks different now."""
         feed = self.feed
-        if feed.view is not self._shown:
-            self._show()
-        now = feed.now()
+        view, now = self.seen()
+        if view is not self._shown:
+            self._show(view)
         self.figures.look()
+        if self.travel is not None:
+            self.scrubber.frame(self.travel)
         self.header.frame(feed, self.figures, now)
         self.tree_pane.frame(now, feed.progress)
         self.pane.frame(now, live=feed.live)
@@ -145,9 +150,9 @@ class RunScreen(Inspecting):
         if self.timeline.display and self.timeline.size.height:
             self.timeline.frame(now)
 
-    def _show(self) -> None:
+    def _show(self, view: RunView) -> None:
         """Another run, or the same with another graph, or at another moment."""
-        view = self._shown = self.feed.view
+        first, self._shown = self._shown is None or view.shape is not self._shown.shape, view
         self.figures.show(view)
         for pane in (self.tree_pane, self.pane, self.timeline):
             pane.show(view)
@@ -158,7 +163,7 @@ class RunScreen(Inspecting):
         file = self.feed.about.get("file")
         if file:
             self._watch(str(file))
-        if self.feed.resumed:
+        if self.feed.resumed and first:
             self.own.tell(self.feed.resumed)
 
     def _durations(self, place: int) -> Durations | None:
@@ -190,6 +195,7 @@ class RunScreen(Inspecting):
     def take(self, host: Host) -> None:
         """As in `Steering`."""
         self.feed.close()
+        self.be_present()
         self.feed, self.host = host.feed, host
         self.own.feed, self.own.host = host.feed, host
         self._notes = 0
@@ -235,10 +241,10 @@ class RunScreen(Inspecting):
         row = tree.highlighted()
         pane.select(row)
         if not self._tab_chosen:
-            failed = isinstance(row, int) and self.view.state_of(row) in _OF_FAILURE
+            failed = isinstance(row, int) and tree.view.state_of(row) in _OF_FAILURE
             summed = not isinstance(row, int)
             pane.action_tab("error" if failed or summed else "log")
-        pane.frame(self.feed.now(), live=self.feed.live)
+        pane.frame(self.seen()[1], live=self.feed.live)
 
     @on(TaskTree.Opened)
     def _opened(self) -> None:

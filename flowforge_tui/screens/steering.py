@@ -83,6 +83,8 @@ class Steering(Screen[None]):
 
     def _chosen(self, states: Sequence[TaskState], otherwise: str) -> list[int]:
         """Of the selection, those in one of the states; none, and said why, if there are none."""
+        if self._is_past():
+            return []
         selected = self.selected()
         found = [tid for tid in selected if self.view.state_of(tid) in states]
         if not found:
@@ -196,7 +198,18 @@ class Steering(Screen[None]):
         if self._live("undo anything of"):
             self.send("undo")
 
+    in_past = False
+    """True while a moment of the past is shown."""
+
+    def _is_past(self) -> bool:
+        if self.in_past:
+            self.own.tell("this is the past, and is only looked at; t goes back to the present",
+                          severity="warning")
+        return self.in_past
+
     def _live(self, what: str) -> bool:
+        if self._is_past():
+            return False
         if self.feed.live:
             return True
         self.own.tell(f"nothing to {what}: nobody runs this run", severity="warning")
