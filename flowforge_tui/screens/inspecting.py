@@ -12,12 +12,18 @@ from typing import Any
 from textual.widgets import Input
 
 from engine.front import wording
+from flowforge_tui.screens.ask import Ask, Choice
 from flowforge_tui.screens.steering import Steering, newest
 from flowforge_tui.widgets.detail import DetailPane
+from flowforge_tui.widgets.graph import GraphPane
 from flowforge_tui.widgets.header import Header
 from flowforge_tui.widgets.metrics import MetricsPanel
 from flowforge_tui.widgets.timeline import Timeline
 from flowforge_tui.widgets.tree import TaskTree
+from flowforge_tui.yank import Yank, fits, of_run, of_task, of_tasks, to_file
+
+#: Characters of what would be copied that the question shows.
+_PREVIEW = 60
 
 #: What a person's editor and pager are, if they do not say.
 _EDITOR, _PAGER = "vi", "less -R"
@@ -40,6 +46,11 @@ class Inspecting(Steering):
     def pane(self) -> DetailPane:
         """What is known of the task under the cursor."""
         return self.query_one(DetailPane)
+
+    @property
+    def graph(self) -> GraphPane:
+        """Stages, and what is around the task under the cursor."""
+        return self.query_one(GraphPane)
 
     @property
     def metrics(self) -> MetricsPanel:
@@ -72,8 +83,8 @@ class Inspecting(Steering):
         self.action_zoom("timeline")
 
     def action_graph(self) -> None:
-        """The graph around the task under the cursor."""
-        self.action_tab("graph")
+        """The graph around the task under the cursor, and back."""
+        self.action_zoom("graph")
 
     def action_next_pane(self) -> None:
         """The focus to the next pane in sight."""
@@ -244,6 +255,47 @@ class Inspecting(Steering):
             self.own.tell(f"{path}: {error.strerror}", severity="error")
         else:
             self.own.tell(f"{wording.amount(lines, 'line')} saved to {path}")
+
+    def action_yank(self) -> None:
+        """Copy something of the selection: asks what."""
+        offers = {offer.key: offer for offer in self._offers()}
+        choices = [Choice(o.key, f"{o.title}  {_first_line(o.get())}", o.key)
+                   for o in offers.values() if o.key != "l"]
+        choices += [Choice(o.key, o.title, o.key) for o in offers.values() if o.key == "l"]
+
+        def chosen(key: str | None) -> None:
+            if key:
+                self._copy(offers[key].get())
+
+        self.app.push_screen(Ask("Copy what?", [], choices), chosen)
+
+    def _offers(self) -> list[Yank]:
+        view, feed, tree = self.view, self.feed, self.tree_pane
+        tids = self.selected()
+        if not tids:
+            return of_run(view, feed.run_id, feed.home, live=feed.live)
+        if len(tids) == 1:
+            return of_task(view, tids[0], feed.run_id, feed.home, self.pane.log_pane.text,
+                           self.pane.details if tree.tid == tids[0] else None)
+        return of_tasks(view, tids, feed.run_id, feed.home)
+
+    def _copy(self, text: str) -> None:
+        """To the terminal's clipboard; to a file, if that is too much for it."""
+        if fits(text):
+            self.app.copy_to_clipboard(text)
+            self.own.tell("copied")
+            return
+        try:
+            path = to_file(text)
+        except OSError as error:
+            self.own.tell(f"it cannot be written: {error.strerror}", severity="error")
+        else:
+            self.own.tell(f"too much for the clipboard: written to {path}")
+
+
+def _first_line(text: str) -> str:
+    line = text.strip().partition("\n")[0]
+    return line if len(line) <= _PREVIEW else f"{line[:_PREVIEW]}…"
 
 
 def editor_command(file: str, line: int) -> list[str]:

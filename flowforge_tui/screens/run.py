@@ -27,6 +27,9 @@ from flowforge_tui.model import RunView
 from flowforge_tui.screens.plan import PlanScreen
 from flowforge_tui.screens.travelling import Travelling
 from flowforge_tui.widgets.detail import DetailPane
+from flowforge_tui.widgets.graph import GraphPane, Stages
+from flowforge_tui.widgets.graph import Jump as GraphJump
+from flowforge_tui.widgets.graph import Leave as GraphLeave
 from flowforge_tui.widgets.header import Header
 from flowforge_tui.widgets.keybar import KeyBar
 from flowforge_tui.widgets.metrics import MetricsPanel
@@ -90,6 +93,7 @@ class RunScreen(Travelling):
             yield MetricsPanel(look=look, id="metrics")
             yield DetailPane(look=look, id="pane")
             yield Timeline(look=look, id="timeline")
+            yield GraphPane(look=look, id="graph")
         yield Input(id="filter", placeholder="state:failed dur>10 err:Timeout name…")
         yield KeyBar(RUN_KEYS)
 
@@ -136,11 +140,24 @@ class RunScreen(Travelling):
         self.header.frame(feed, self.figures, now)
         self.tree_pane.frame(now, feed.progress)
         self.pane.frame(now, live=feed.live)
+        if self.graph.size.height:
+            self._frame_graph()
         self._fetch_details()
         at = time.monotonic()
         if at - self._last_figures > FIGURES:
             self._last_figures = at
             self._frame_figures(now)
+
+    def _frame_graph(self) -> None:
+        self.graph.select(self.tree_pane.highlighted())
+        find = self.graph.wants()
+        if find is not None:
+            self._find_stages(find)
+        self.graph.frame()
+
+    @work(thread=True, exclusive=True, group="stages")
+    def _find_stages(self, find: Callable[[], Stages]) -> None:
+        self.app.call_from_thread(self.graph.take, find())
 
     def _frame_figures(self, now: float) -> None:
         if self.metrics.display and self.metrics.size.height:
@@ -154,7 +171,7 @@ class RunScreen(Travelling):
         """Another run, or the same with another graph, or at another moment."""
         first, self._shown = self._shown is None or view.shape is not self._shown.shape, view
         self.figures.show(view)
-        for pane in (self.tree_pane, self.pane, self.timeline):
+        for pane in (self.tree_pane, self.pane, self.timeline, self.graph):
             pane.show(view)
         self.pane.open_logs(self.feed.logs)
         self.pane.facts = run_facts(self.feed)
@@ -255,13 +272,15 @@ class RunScreen(Travelling):
 
     @on(DetailPane.Jump)
     @on(Timeline.Chosen)
-    def _jump(self, event: DetailPane.Jump | Timeline.Chosen) -> None:
+    @on(GraphJump)
+    def _jump(self, event: DetailPane.Jump | Timeline.Chosen | GraphJump) -> None:
         if self.has_class("-zoomed"):
             self.action_zoom()
         self.tree_pane.reveal(event.tid)
         self.tree_pane.focus()
 
     @on(DetailPane.Leave)
+    @on(GraphLeave)
     def _left_pane(self) -> None:
         self.action_clear()
         self.tree_pane.focus()
