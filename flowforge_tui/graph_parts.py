@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from flowforge_tui.model import RunView
     from flowforge_tui.shape import Shape
 
-#: Task runs that are drawn at most, and how many that wait for one, or it for, before the rest
-#: is summed up.
+#: Task runs that are drawn at most, and on one side of one of them.
 MOST, MOST_BESIDE = 40, 12
 
 
@@ -54,8 +53,10 @@ class Vertex(NamedTuple):
     """One thing that is drawn."""
 
     task: int
-    """A task run, or a map as a whole; -1: `more` others."""
-    more: int = 0
+    """A task run, or a map as a whole."""
+    above: int
+    below: int
+    """How many more it waits for, and how many more wait for it, that are not drawn."""
 
 
 class Part(NamedTuple):
@@ -70,43 +71,51 @@ class Part(NamedTuple):
 
 def around(view: RunView, tid: int, most: int = MOST) -> Part:
     """What a task run waits for, what waits for it, and so on, the nearest first."""
-    vertices, index = [Vertex(tid)], {tid: 0}
+    index: dict[int, int] = {tid: 0}
     edges: dict[tuple[int, int], None] = {}
-    fronts = {above_of: [tid], below_of: [tid]}
+    fronts: dict[_Find, list[int]] = {above_of: [tid], below_of: [tid]}
     while any(fronts.values()):
         for find, front in fronts.items():
-            fronts[find] = _step(view, find, front, vertices, index, edges, most)
+            fronts[find] = _step(view, find, front, index, edges, most)
     _close(view, index, edges)
-    return Part(vertices, list(edges), _layers(len(vertices), list(edges)))
+    found = list(edges)
+    return Part(_vertices(view, list(index), found), found, _layers(len(index), found))
 
 
 _Find = Callable[["RunView", int, int | None], Sequence[int]]
 
 
 def _step(
-    view: RunView, find: _Find, front: list[int], vertices: list[Vertex],
+    view: RunView, find: _Find, front: list[int],
     index: dict[int, int], edges: dict[tuple[int, int], None], most: int,
 ) -> list[int]:
-    """Draw what is one step further on; returns it. What there is no room for is summed up."""
-    beside_of = view.shape.upstream if find is above_of else view.shape.downstream
-    left = {tid: len(beside_of(view.node[tid])) for tid in front}
+    """Take in what is one step further on, as far as there is room; returns it."""
     found: list[int] = []
     # One of each in turn, so that the room is shared.
     for others in zip_longest(*(find(view, tid, MOST_BESIDE) for tid in front)):
         for tid, other in zip(front, others, strict=True):
-            if other is None or (other not in index and len(vertices) >= most):
+            if other is None or (other not in index and len(index) >= most):
                 continue
             if other not in index:
-                index[other] = len(vertices)
-                vertices.append(Vertex(other))
+                index[other] = len(index)
                 found.append(other)
-            left[tid] -= 1
             _join(find, index[tid], index[other], edges)
-    for tid, more in left.items():
-        if more:
-            _join(find, index[tid], len(vertices), edges)
-            vertices.append(Vertex(-1, more))
     return found
+
+
+def _vertices(
+    view: RunView, tids: Sequence[int], edges: Sequence[tuple[int, int]]
+) -> list[Vertex]:
+    above: list[set[int]] = [set() for _ in tids]
+    below: list[set[int]] = [set() for _ in tids]
+    for one, other in edges:
+        above[other].add(view.node[tids[one]])
+        below[one].add(view.node[tids[other]])
+    shape, nodes = view.shape, [view.node[tid] for tid in tids]
+    return [
+        Vertex(tid, max(0, len(shape.upstream(node)) - len(above[i])),
+               max(0, len(shape.downstream(node)) - len(below[i])))
+        for i, (tid, node) in enumerate(zip(tids, nodes, strict=True))]
 
 
 def _join(find: _Find, one: int, other: int, edges: dict[tuple[int, int], None]) -> None:

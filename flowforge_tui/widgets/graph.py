@@ -211,13 +211,16 @@ class Neighbourhood(LineView):
         super().frame()
 
     def _label(self, vertex: Vertex) -> str:
-        if vertex.task < 0:
-            return f"{self.look.marks.more} {vertex.more:,} more"
-        name = safe_line(self.view.name_of(vertex.task), 200)
-        if self.view.is_group(vertex.task):
-            size = f" {'×' if self.look.unicode else 'x'}{self.view.spread[vertex.task][1]:,}"
-            return (fit(name, _NAME) if cell_len(name) > _NAME else name) + size
-        return fit(name, _NAME, more=self.look.marks.more) if cell_len(name) > _NAME else name
+        """Its name, and how many more it is linked to: `←2 extract ×30 →5`."""
+        view, unicode = self.view, self.look.unicode
+        name = safe_line(view.name_of(vertex.task), 200)
+        if cell_len(name) > _NAME:
+            name = fit(name, _NAME, more=self.look.marks.more)
+        size = view.spread[vertex.task][1] if view.is_group(vertex.task) else 0
+        return " ".join(part for part in (
+            f"{'←' if unicode else '<'}{vertex.above:,}" if vertex.above else "", name,
+            f"{'×' if unicode else 'x'}{size:,}" if size else "",
+            f"{'→' if unicode else '>'}{vertex.below:,}" if vertex.below else "") if part)
 
     # -- rows --------------------------------------------------------------------------------
 
@@ -242,9 +245,7 @@ class Neighbourhood(LineView):
         return self._drawn, self.shift, states, chosen, self.has_focus
 
     def _state(self, vertex: Vertex) -> int:
-        """The state that a vertex shows; of a map, what asks most for attention; -1: none."""
-        if vertex.task < 0:
-            return -1
+        """The state that a vertex shows; of a map, what asks most for attention."""
         if not self.view.is_group(vertex.task):
             return self.view.state[vertex.task]
         base, size, _ = self.view.spread[vertex.task]
@@ -266,15 +267,14 @@ class Neighbourhood(LineView):
         return self.drawing.places[vertex]
 
     def _vertex(self, vertex: int) -> list[Segment]:
-        label, state = self._labels[vertex], self._state(self.part.vertices[vertex])
+        label, state = self._labels[vertex], TaskState(self._state(self.part.vertices[vertex]))
         chosen = vertex == self.chosen
         mark = self.look.marks.cursor if chosen else " "
-        sign = self.look.glyph(TaskState(state)) if state >= 0 else " "
+        sign = self.look.glyph(state)
         if chosen and self.has_focus:
             return [Segment(f"{mark}{sign} {label} ", CURSOR)]
-        style = state_style(TaskState(state)) if state >= 0 else DIM
-        name = DIM if state < 0 else BOLD if chosen else PLAIN
-        return [Segment(mark, BAD), Segment(f"{sign} ", style), Segment(f"{label} ", name)]
+        return [Segment(mark, BAD), Segment(f"{sign} ", state_style(state)),
+                Segment(f"{label} ", BOLD if chosen else PLAIN)]
 
     # -- choosing ------------------------------------------------------------------------------
 
@@ -332,7 +332,7 @@ class Neighbourhood(LineView):
 
     def action_follow_link(self) -> None:
         """Go to the task in the tree."""
-        if self.part.vertices and self.part.vertices[self.chosen].task >= 0:
+        if self.part.vertices:
             self.post_message(Jump(self.part.vertices[self.chosen].task))
 
     def action_leave(self) -> None:
@@ -440,7 +440,7 @@ class GraphPane(Vertical):
         near = self.near
         left = [title("GRAPH")]
         if near.part.vertices:
-            left.append((near._labels[near.chosen], PLAIN))
+            left.append((self._view.name_of(near.part.vertices[near.chosen].task), PLAIN))
             left += [(words, DIM) for words in self._links() if words]
         self.heading.say(left, [(f"{len(near.part.vertices):,} of {self._view.size:,}", DIM)])
         self.below.say([title("STAGES"), (f"{self.map.count():,}", DIM)])
@@ -448,8 +448,14 @@ class GraphPane(Vertical):
     def _links(self) -> tuple[str, str]:
         """What the chosen vertex waits for, and what waits for it, in words."""
         near = self.near
-        above = [near._labels[a] for a, b in near.part.edges if b == near.chosen]
-        below = [near._labels[b] for a, b in near.part.edges if a == near.chosen]
+        vertex, edges = near.part.vertices[near.chosen], near.part.edges
+        above = [a for a, b in edges if b == near.chosen]
+        below = [b for a, b in edges if a == near.chosen]
         after, before = ("←", "→") if self.look.unicode else ("<-", "->")
-        return (f"{after} {', '.join(above[:4])}" if above else "",
-                f"{before} {', '.join(below[:4])}" if below else "")
+        return self._named(after, above, vertex.above), self._named(before, below, vertex.below)
+
+    def _named(self, mark: str, vertices: Sequence[int], more: int) -> str:
+        view, shown = self._view, vertices[:4]
+        names = ", ".join(view.name_of(self.near.part.vertices[v].task) for v in shown)
+        more += len(vertices) - len(shown)
+        return f"{mark} {names}{f' and {more:,} more' if more else ''}" if names else ""

@@ -57,7 +57,7 @@ def etl(extra: str = "") -> RunView:
 
 def names(view: RunView, tid: int) -> tuple[set[str], set[tuple[str, str]]]:
     part = around(view, tid)
-    told = [view.name_of(v.task) if v.task >= 0 else f"+{v.more}" for v in part.vertices]
+    told = [view.name_of(v.task) for v in part.vertices]
     return set(told), {(told[a], told[b]) for a, b in part.edges}
 
 
@@ -94,16 +94,17 @@ def test_a_neighbourhood_is_small_whatever_there_is() -> None:
     view = RunView(shape)
     for tid in (0, 1, size + 1):
         part = around(view, tid)
-        shown = [v for v in part.vertices if v.task >= 0]
-        assert shown[0].task == tid and len(shown) <= MOST
+        assert part.vertices[0].task == tid and len(part.vertices) <= MOST
         assert all(part.layers[a] < part.layers[b] for a, b in part.edges)
-    told, edges = names(view, 0)
-    assert f"+{size - 12}" in told and ("root", f"+{size - 12}") in edges
+    root = around(view, 0).vertices[0]
+    assert (root.above, root.below) == (0, size - 12)
+    end = around(view, size + 1).vertices[0]
+    assert (end.above, end.below) == (size - 12, 0)
 
 
 def test_the_nearest_come_first() -> None:
     shape = shaped([(f"n{i}", [i - 1] if i else []) for i in range(200)])
-    tasks = sorted(v.task for v in around(RunView(shape), 100).vertices if v.task >= 0)
+    tasks = sorted(v.task for v in around(RunView(shape), 100).vertices)
     assert tasks == list(range(81, 121)) or tasks == list(range(80, 120))
 
 
@@ -189,6 +190,17 @@ def test_what_is_chosen_stays_in_sight_where_there_is_little_room() -> None:
             await pilot.press("right")
 
     drive(GraphPane, act, size=(50, 16))
+
+
+def test_what_is_not_drawn_is_counted() -> None:
+    async def act(pane: GraphPane, pilot: Any) -> None:
+        shape = shaped([("root", []), *[("leaf", [0])] * 50])
+        text = await ready(pane, pilot, RunView(shape), 0)
+        assert "root →38 " in text and "→ leaf, leaf, leaf, leaf and 46 more" in text
+        text = await ready(pane, pilot, etl(), 5)
+        assert "→" not in text.partition("\n")[2].split("STAGES")[0]
+
+    drive(GraphPane, act, size=(120, 40))
 
 
 def test_a_map_is_drawn_anew_when_it_has_its_items() -> None:
