@@ -24,6 +24,7 @@ from flowforge_tui.attempts import NO_WORKER
 from flowforge_tui.charts import area
 from flowforge_tui.details import CodeLine, Details
 from flowforge_tui.figures import histogram
+from flowforge_tui.graph_parts import counts_of
 from flowforge_tui.logbook import breaks, try_words
 from flowforge_tui.look import ACCENT, BAD, BOLD, DIM, FAINT, PLAIN, WARN, Look, state_style, word
 from flowforge_tui.safe_text import safe, safe_line
@@ -127,9 +128,8 @@ def name_width(width: int) -> int:
 def _group_line(canvas: Canvas, node: int) -> Line:
     """A map as a whole, with its counts."""
     view = canvas.view
-    base, size, _ = view.spread[node]
-    states = bytes(view.state[base:base + size])
-    counts = [states.count(s) for s in range(len(view.totals))]
+    counts = counts_of(view, node)
+    size = sum(counts)
     line = Line().add(f" {canvas.look.marks.shut} ", DIM)
     line.put(view.shape.names[node], width=name_width(canvas.width)).add(f" {size:,} ", DIM)
     return count_words(line, canvas.look, counts, short=True)

@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 MOST, MOST_BESIDE = 40, 12
 
 
-def depths(shape: Shape) -> array[int]:
+def depths_of(size: int, upstream: Callable[[int], Sequence[int]]) -> array[int]:
     """Node → the number of nodes on the longest way to it from one that waits for none."""
-    size = shape.size
-    waits = array("I", [len(shape.upstream(node)) for node in range(size)])
-    depth = array("I", bytes(4 * size))
+    below: list[list[int]] = [[] for _ in range(size)]
+    waits, depth = array("I", bytes(4 * size)), array("I", bytes(4 * size))
+    for node in range(size):
+        above = upstream(node)
+        waits[node] = len(above)
+        for other in above:
+            below[other].append(node)
     ready = [node for node in range(size) if not waits[node]]
     for node in ready:  # grows as it is gone through
-        below = depth[node] + 1
-        for other in shape.downstream(node):
-            if below > depth[other]:
-                depth[other] = below
+        deeper = depth[node] + 1
+        for other in below[node]:
+            if deeper > depth[other]:
+                depth[other] = deeper
             waits[other] -= 1
             if not waits[other]:
                 ready.append(other)
@@ -42,11 +46,20 @@ def depths(shape: Shape) -> array[int]:
 
 def stages(shape: Shape) -> list[list[int]]:
     """The places of the sections by the depth at which each begins, without empty stages."""
-    depth, found = depths(shape), dict[int, list[int]]()
+    depth, found = depths_of(shape.size, shape.upstream), dict[int, list[int]]()
+    if shape.size:
+        shape.downstream(0)  # worked out here, beside the screen's loop, for who draws
     for section in shape.sections:
         first = min((depth[node] for node in section.nodes), default=0)
         found.setdefault(first, []).append(section.place)
     return [found[level] for level in sorted(found)]
+
+
+def counts_of(view: RunView, tid: int) -> list[int]:
+    """State → number of task runs that an id stands for: of a map as a whole, its items."""
+    items = view.items(tid)
+    states = bytes(view.state[items[0]:items[-1] + 1]) if items else b""
+    return [states.count(state) for state in range(len(view.totals))]
 
 
 class Vertex(NamedTuple):

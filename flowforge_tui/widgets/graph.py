@@ -22,10 +22,11 @@ from textual.strip import Strip
 
 from engine import TaskState
 from flowforge_tui.graph_layout import Drawing, Place, draw
-from flowforge_tui.graph_parts import Part, Vertex, around, stages
+from flowforge_tui.graph_parts import Part, Vertex, around, counts_of, stages
 from flowforge_tui.keys import DETAIL_KEYS, GRAPH_KEYS, MOVE_KEYS, bindings
 from flowforge_tui.look import BAD, BOLD, CURSOR, DIM, FAINT, GOOD, PLAIN, Look, state_style
 from flowforge_tui.model import STATES, RunView
+from flowforge_tui.rows import foremost
 from flowforge_tui.safe_text import safe_line
 from flowforge_tui.shape import Section, Shape
 from flowforge_tui.strips import Line, fit
@@ -48,9 +49,6 @@ _BAR = (
     ((_S.RUNNING, _S.CANCELLING, _S.UP_FOR_RETRY), _S.RUNNING, state_style(_S.RUNNING)),
     ((_S.PENDING, _S.QUEUED), None, FAINT),
 )
-#: What a group shows first, of the states that its task runs are in.
-_WORST = (_S.FAILED, _S.RUNNING, _S.CANCELLING, _S.UP_FOR_RETRY, _S.UPSTREAM_FAILED, _S.CANCELLED,
-          _S.QUEUED, _S.PENDING, _S.SUCCESS, _S.CACHED, _S.SKIPPED)
 
 
 class Jump(Message):
@@ -248,9 +246,7 @@ class Neighbourhood(LineView):
         """The state that a vertex shows; of a map, what asks most for attention."""
         if not self.view.is_group(vertex.task):
             return self.view.state[vertex.task]
-        base, size, _ = self.view.spread[vertex.task]
-        states = self.view.state[base:base + size]
-        return next((s for s in _WORST if s in states), _S.SUCCESS)
+        return foremost(counts_of(self.view, vertex.task))
 
     def build(self, index: int, width: int) -> Strip:
         """As in `LineView`."""

@@ -44,7 +44,7 @@ def test_nothing_hostile_reaches_the_terminal(evil: Place) -> None:
     run = evil.do("run", "evil.py", code=1)
     commands = ("runs", "show latest", "logs latest", "logs latest -t", "graph evil.py",
                 "retry latest --dry-run", "graph evil.py --format dot",
-                "graph evil.py --format mermaid")
+                "graph evil.py --format mermaid", "graph evil.py --format svg")
     texts = [run.stderr, *(evil.do(*command.split()).stdout for command in commands)]
     names = [t["task"] for t in json.loads(evil.do("show", "latest", "--json").stdout)["tasks"]]
     assert [n.endswith(EVIL) for n in names] == [True, True]

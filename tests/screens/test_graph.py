@@ -9,7 +9,7 @@ from typing import Any
 from engine import RunState, TaskState
 from engine.core.events import Expanded, Moved, RunMoved
 from engine.runtime.outline import MapOutline, Outline, SpecOutline
-from flowforge_tui.graph_parts import MOST, around, depths, stages
+from flowforge_tui.graph_parts import MOST, around, depths_of, stages
 from flowforge_tui.look import Look
 from flowforge_tui.model import RunView
 from flowforge_tui.shape import Shape
@@ -63,7 +63,7 @@ def names(view: RunView, tid: int) -> tuple[set[str], set[tuple[str, str]]]:
 
 def test_depths_of_a_long_chain_need_no_recursion() -> None:
     shape = shaped([("step", [i - 1] if i else []) for i in range(100_000)])
-    assert depths(shape)[99_999] == 99_999
+    assert depths_of(shape.size, shape.upstream)[99_999] == 99_999
     assert stages(shape) == [[0]]
 
 
@@ -75,7 +75,7 @@ def test_stages_are_sections_by_the_depth_at_which_they_begin() -> None:
 
 def test_depths_hold_where_nodes_are_in_no_order() -> None:
     shape = shaped([("late", [1, 2]), ("middle", [2]), ("early", [])])
-    assert list(depths(shape)) == [2, 1, 0]
+    assert list(depths_of(shape.size, shape.upstream)) == [2, 1, 0]
 
 
 def test_the_neighbourhood_of_an_item_is_of_items() -> None:
