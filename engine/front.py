@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.core.events import Moved as Moved
     from engine.core.events import OutlineChanged as OutlineChanged
     from engine.core.events import Reset as Reset
+    from engine.core.events import Restored as Restored
     from engine.core.events import RunMoved as RunMoved
     from engine.core.events import Started as Started
     from engine.core.events import Succeeded as Succeeded
@@ -93,7 +94,7 @@ _MODULES = {
     "engine.core.dag": ("Graph",),
     "engine.core.events": (
         "Attempt", "Change", "ErrorInfo", "Expanded", "Failed", "Moved", "OutlineChanged",
-        "Reset", "RunMoved", "Started", "Succeeded",
+        "Reset", "Restored", "RunMoved", "Started", "Succeeded",
     ),
     "engine.core.overview": ("Overview", "Section", "sections_of"),
     "engine.core.record": ("RunRecord",),

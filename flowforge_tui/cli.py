@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("steer", "Start no new tasks; what runs goes on."),
     "unpause": ("steer", "Start tasks again after a pause."),
     "workers": ("steer", "Have more or fewer workers in a live run."),
+    "undo": ("steer", "Take back the last command to a live run."),
     "graph": ("graph", "Show a workflow's tasks and dependencies; nothing is run."),
     "doctor": ("doctor", "Check the installation and the state directory."),
 }

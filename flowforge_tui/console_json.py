@@ -27,6 +27,7 @@ from engine.front import (
     Moved,
     OutlineChanged,
     Reset,
+    Restored,
     RunMoved,
     Started,
     Succeeded,
@@ -73,6 +74,7 @@ class JsonConsole:
             Succeeded: self._succeeded, Started: self._started, Failed: self._failed,
             Moved: self._moved, Reset: self._reset, Expanded: self._expanded,
             RunMoved: self._run_moved, OutlineChanged: self._outline_changed,
+            Restored: self._restored,
         }
 
     def begin(self, live: Live) -> None:
@@ -176,6 +178,9 @@ class JsonConsole:
     def _expanded(self, change: Expanded) -> Iterator[Event]:
         yield {"event": "task.mapped", "at": time.time(), "task": self._name(change.node),
                "items": change.size, "carried": len(change.carried)}
+
+    def _restored(self, change: Restored) -> Iterator[Event]:
+        yield {"event": "reset.undone", "at": time.time()}
 
     def _outline_changed(self, change: OutlineChanged) -> Iterator[Event]:
         yield {"event": "code.reloaded", "at": time.time()}

@@ -18,7 +18,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine import TaskState
-from engine.front import Expanded, Failed, Moved, Reset, RunMoved, Started, Succeeded
+from engine.front import (
+    Expanded,
+    Failed,
+    Moved,
+    Reset,
+    Restored,
+    RunMoved,
+    Started,
+    Succeeded,
+)
 from flowforge_tui.attempts import NO_WORKER, Ended, worker_of
 from flowforge_tui.model import Reshaped, RunView
 
@@ -45,14 +54,14 @@ class _Start(NamedTuple):
 
 
 class _Failure(NamedTuple):
-    """An attempt that failed, without what the engine keeps beside it."""
+    """An attempt that failed (restored: or did not), without what the engine keeps beside it."""
 
     tid: int
     number: int
     start: float
     end: float
     reason: str
-    error: ErrorInfo
+    error: ErrorInfo | None
     worker: int
 
 
@@ -165,6 +174,8 @@ def _light(change: Any) -> Any:
         a: Any = change.attempt
         return Failed(_Failure(a.tid, a.number, a.start, a.end, a.reason, a.error,  # type: ignore[arg-type]
                                worker_of(a)), change.state, change.due)
+    if isinstance(change, Restored):
+        return change._replace(changes=[_standing(inner) for inner in change.changes])
     if isinstance(change, Started):
         some = change.attempts
         return _Starts(
@@ -178,6 +189,14 @@ def _light(change: Any) -> Any:
     if isinstance(change, Expanded):
         return change._replace(marks=None)
     return change
+
+
+def _standing(change: Any) -> Any:
+    if not isinstance(change, Succeeded):
+        return _light(change)
+    some: Any = [_Failure(a.tid, a.number, a.start, a.end, "", None, NO_WORKER)
+                 for a in change.attempts]
+    return Succeeded(some)
 
 
 def _ids(tids: Sequence[int]) -> Sequence[int]:

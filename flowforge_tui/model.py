@@ -23,6 +23,7 @@ from engine.front import (
     Failed,
     Moved,
     Reset,
+    Restored,
     RunMoved,
     Started,
     Succeeded,
@@ -32,7 +33,7 @@ from flowforge_tui.pace import Pace
 from flowforge_tui.shape import Section, Shape
 
 if TYPE_CHECKING:
-    from engine.front import Change, ErrorInfo, RunRecord
+    from engine.front import Attempt, Change, ErrorInfo, RunRecord
     from flowforge_tui.history import Past
 
 STATES = len(TaskState)
@@ -127,7 +128,7 @@ class RunView:
             Succeeded: self._succeeded, Failed: self._failed, Started: self._started,
             Moved: self._moved, Reset: self._reset, Expanded: self._expanded,
             RunMoved: self._run_moved, Ended: self._ended_well,
-            Reshaped: lambda change: self.reshape(change.shape),
+            Reshaped: lambda change: self.reshape(change.shape), Restored: self._restored,
         }
 
     # -- reading ----------------------------------------------------------------------------
@@ -396,6 +397,24 @@ class RunView:
         for tid in change.bump:
             self.generation[tid] = self.generation_of(tid) + 1
             self.number[tid] = 0
+
+    def _restored(self, change: Restored) -> None:
+        """A reset was taken back: what stood stands again. No attempt is added by it."""
+        for tid in change.bump:
+            self.generation[tid] = max(1, self.generation_of(tid) - 1)
+        for inner in change.changes:
+            if isinstance(inner, Succeeded):
+                for a in inner.attempts:
+                    self._stands(a, _SUCCESS)
+            elif isinstance(inner, Failed):
+                self._stands(inner.attempt, inner.state)
+                self.errors[inner.attempt.tid] = (str(inner.attempt.reason), inner.attempt.error)
+            else:
+                self._fold[type(inner)](inner)
+
+    def _stands(self, a: Attempt, state: TaskState) -> None:
+        self._set(a.tid, state)
+        self.number[a.tid], self.start[a.tid], self.end[a.tid] = a.number, a.start, a.end
 
     def _drop_items(self, node: int) -> None:
         """A map starts over: its items count no more, and its own entry does again."""

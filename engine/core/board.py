@@ -180,7 +180,7 @@ class Board:
     def _is_group(self, tid: int) -> bool:
         return tid < self.graph.size and self.base[tid] >= 0
 
-    def _items_of(self, tids: Iterable[int]) -> list[int]:
+    def items_of(self, tids: Iterable[int]) -> list[int]:
         """The ids, each expanded group replaced by its items."""
         out: dict[int, None] = {}
         for tid in tids:

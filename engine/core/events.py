@@ -164,6 +164,15 @@ class Reset(NamedTuple):
     why: str
 
 
+class Restored(NamedTuple):
+    """A reset was taken back before anything of it had started."""
+
+    bump: Sequence[int]
+    """Those whose generation counts down again."""
+    changes: Sequence[Any]
+    """Changes that lead from the reset back to how things stood; they happened earlier."""
+
+
 class Expanded(NamedTuple):
     """A mapped node got its items, with ids from `base` on."""
 
@@ -194,7 +203,8 @@ class OutlineChanged(NamedTuple):
     """A `runtime.outline.Outline`."""
 
 
-Change = Succeeded | Failed | Started | Moved | Reset | Expanded | RunMoved | OutlineChanged
+Change = (Succeeded | Failed | Started | Moved | Reset | Restored | Expanded | RunMoved
+          | OutlineChanged)
 
 
 # -- what the machine asks of the runner -----------------------------------------------------

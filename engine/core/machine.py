@@ -13,10 +13,12 @@ Rule 3: a reset starts over what was asked for and everything that was built upo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from engine.core.dispatch import INFINITE, Dispatch
 from engine.core.events import (
+    Restored,
     RunMoved,
     Stop,
 )
@@ -27,13 +29,35 @@ from engine.core.states import (
     GOOD,
     IS_TERMINAL,
     PENDING,
+    RUNNING,
     SKIPPED,
     SUCCESS,
+    UP_FOR_RETRY,
     RunState,
     TaskState,
 )
 
 __all__ = ["INFINITE", "Machine"]
+
+
+class Taken(NamedTuple):
+    """What a reset took from task runs, so that it can be taken back."""
+
+    tids: list[int]
+    bump: list[int]
+    states: bytes
+    columns: dict[str, dict[int, Any]]
+    failed: frozenset[int]
+    groups: dict[int, tuple[int, int, Sequence[str] | None]]
+    halted: str
+    final: bool
+    """Something of it was in hand, or due: it cannot be taken back."""
+
+
+#: States that only an attempt since the reset can have brought.
+_STARTED = frozenset({RUNNING, CANCELLING, UP_FOR_RETRY, FAILED, *GOOD})
+#: What is kept of some task runs, by id, and goes with a reset.
+_RARE = ("tries", "generation", "failures", "crashes", "first_start")
 
 
 class Machine(Dispatch):
@@ -42,6 +66,9 @@ class Machine(Dispatch):
     `lanes[node]` names the executor of each node; `limits` gives the tokens of each named
     limit; `random` returns floats in [0, 1) for jitter.
     """
+
+    taken: Taken | None = None
+    """What the last reset took."""
 
     # == the run as a whole ================================================================
 
@@ -109,7 +136,7 @@ class Machine(Dispatch):
     def cancel(self, tids: Iterable[int], now: float) -> int:
         """Cancel task runs that have not ended; returns how many. Groups mean all their items."""
         done = 0
-        for tid in self._items_of(tids):
+        for tid in self.items_of(tids):
             state = TaskState(self.state[tid])
             if IS_TERMINAL[state] or state == CANCELLING:
                 continue
@@ -133,7 +160,7 @@ class Machine(Dispatch):
         Returns the ids that were reset as asked; task runs in another state are left out.
         """
         roots = [
-            t for t in self._items_of(tids)
+            t for t in self.items_of(tids)
             if self.state[t] in (FAILED, CANCELLED) and not self._is_group(t)
         ]
         self._reset(roots, "retry", now)
@@ -142,7 +169,7 @@ class Machine(Dispatch):
     def rerun(self, tids: Iterable[int], now: float) -> list[int]:
         """Discard successes: run these task runs and everything downstream of them again."""
         roots = [
-            t for t in self._items_of(tids)
+            t for t in self.items_of(tids)
             if self.state[t] in (SUCCESS, FAILED, CANCELLED, SKIPPED)
             and not self._is_group(t)
         ]
@@ -182,6 +209,48 @@ class Machine(Dispatch):
                 return f"limit {name}"
         return "a worker"
 
+    # == taking back ========================================================================
+
+    def _remember(self, tids: list[int], bump: list[int]) -> Taken:
+        state = self.state
+        groups = {t: (self.base[t], self.count[t], self.keys.get(t))
+                  for t in tids if self._is_group(t)}
+        columns = {name: {t: column[t] for t in tids if t in column}
+                   for name in _RARE for column in (getattr(self, name),)}
+        final = any(t in self.in_hand or state[t] == UP_FOR_RETRY for t in tids)
+        return Taken(tids, bump, bytes(state[t] for t in tids), columns,
+                     frozenset(t for t in tids if t in self.failed), groups, self.halted, final)
+
+    def moved_on(self) -> int | None:
+        """What keeps the last reset from being taken back: a task run that has started."""
+        taken = self.taken
+        assert taken is not None
+        for tid in taken.tids:
+            if tid in self.in_hand or self.state[tid] in _STARTED or self._is_group(tid):
+                return tid
+        return None
+
+    def take_back(self, restored: Restored, now: float) -> None:
+        """Undo the last reset, of which nothing has started; `restored` is recorded for it."""
+        taken, self.taken = self.taken, None
+        assert taken is not None
+        for tid, state in zip(taken.tids, taken.states, strict=True):
+            self._expanding.pop(tid, None)
+            self.state[tid] = state if IS_TERMINAL[state] else PENDING
+        for k, (base, count, keys) in taken.groups.items():
+            self.base[k], self.count[k] = base, count
+            if keys is not None:
+                self.keys[k] = keys
+        for name, kept in taken.columns.items():
+            column = getattr(self, name)
+            for tid in taken.tids:
+                column.pop(tid, None)
+            column.update(kept)
+        self.failed |= taken.failed
+        self.halted = taken.halted if taken.halted == "stop" else self.halted
+        self.changes.append(restored)
+        self._go_on_from(taken.tids, now)
+
     # == before a resumed run starts =======================================================
 
     def recompute(self, tids: Iterable[int], why: str) -> None:
@@ -204,6 +273,7 @@ class Machine(Dispatch):
             if self.state[t] != PENDING or t in self.in_hand or self._is_group(t)
         ]
         bump = [t for t in affected if self.state[t] in GOOD and not self._is_group(t)]
+        self.taken = self._remember(affected, bump)
         self._apply_reset(affected, bump, why)
         if self.run_state is RunState.PENDING:
             return  # `start` judges everything, once all that has to run again was reset
@@ -211,15 +281,19 @@ class Machine(Dispatch):
         if lost:
             self.recompute(lost, "its result is needed again and was not kept")
             affected += lost
-        nodes = sorted({self.node_of(t) for t in affected})
-        around = sorted({*nodes, *(c for k in nodes for c in self.graph.below(k))})
-        self._recount(around)
-        self.open = self._count_open()
         if self.halted == "stop" or self.over:
             self.halted = ""
         if self.run_state not in (RunState.RUNNING, RunState.PAUSED):
             self.run_state = RunState.RUNNING
             self.changes.append(RunMoved(RunState.RUNNING, why, now))
+        self._go_on_from(affected, now)
+
+    def _go_on_from(self, affected: list[int], now: float) -> None:
+        """States were set from outside: derive what rests on them, and see what can run."""
+        nodes = sorted({self.node_of(t) for t in affected})
+        around = sorted({*nodes, *(c for k in nodes for c in self.graph.below(k))})
+        self._recount(around)
+        self.open = self._count_open()
         self._judge_all(around)
         self._work_off()
         self._check_over(now)

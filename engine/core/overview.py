@@ -20,6 +20,7 @@ from engine.core.events import (
     Moved,
     OutlineChanged,
     Reset,
+    Restored,
     RunMoved,
     Started,
     Succeeded,
@@ -56,6 +57,7 @@ class Overview:
             Succeeded: self._succeeded, Failed: self._failed, Started: self._started,
             Moved: self._moved, Reset: self._reset, Expanded: self._expanded,
             RunMoved: self._run_moved, OutlineChanged: lambda change: None,
+            Restored: lambda change: self.apply(change.changes),
         }
 
     @classmethod

@@ -186,6 +186,15 @@ class RunRecord:
             self.number[tid] = 0
             self.values[tid] = NO_VALUE
 
+    def restored(self, bump: Sequence[int]) -> None:
+        """A reset was taken back; changes that restore what it dropped follow."""
+        for tid in bump:
+            earlier = self.generation.get(tid, 2) - 1
+            if earlier > 1:
+                self.generation[tid] = earlier
+            else:
+                self.generation.pop(tid, None)
+
     def expanded(
         self, node: int, base: int, count: int, keys: Sequence[str] | None,
         marks: Sequence[Any] | None, carried: Sequence[tuple[int, int]],

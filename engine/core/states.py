@@ -5,6 +5,7 @@ Rule 1: `TRANSITIONS` and `RESETS` are the whole truth. The machine is too hot t
         is drawn from them.
 Rule 2: a terminal state is left only by a person's command (retry, rerun) or because
         its record was lost; nothing automatic leaves it.
+        An undo (`events.Restored`) puts back what a reset moved, before anything came of it.
 Rule 3: states are small ints, so that a hundred thousand of them are a bytearray.
 """
 

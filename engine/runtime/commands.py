@@ -13,6 +13,18 @@ from engine.runtime.looking import Look
 from engine.runtime.names import Names
 from engine.runtime.reloading import Reloader
 from engine.runtime.runner import Runner
+from engine.runtime.undoing import (
+    UNDO_SECONDS,
+    Lost,
+    Rows,
+    Undo,
+    about_to_go,
+    check_untouched,
+    give_back,
+    how_it_stood,
+    results_in,
+)
+from engine.worker.clock import now
 
 #: Lanes whose workers can be more or fewer while the run lasts; and the most of them.
 RESIZABLE = frozenset({"thread", "process"})
@@ -45,19 +57,23 @@ class Commands:
 
     def __init__(
         self, runner: Runner, names: Names, *, look: Look, gauges: Callable[[], Gauges],
-        reloader: Reloader, lane: str,
+        reloader: Reloader, lane: str, rows: Rows,
     ) -> None:
         self._runner = runner
         self._names = names
         self._look = look
         self._gauges = gauges
         self._reloader = reloader
+        self._rows = rows
+        """The journal so far, from its first row."""
+        self._undo: Undo | None = None
         self._lane = lane
         """Which executor the run's tasks have by default."""
         self._known: dict[str, Callable[..., str]] = {
             "cancel": self.cancel, "pause": self.pause, "unpause": self.unpause,
             "retry": self.retry, "rerun": self.rerun, "status": self.status,
             "waits": self.waits, "workers": self.workers, "close": self.close,
+            "undo": self.undo,
         }
         self._answers: dict[str, Callable[[list[str]], dict[str, Any]]] = {
             "figures": self.figures, "inputs": self.inputs,
@@ -97,13 +113,28 @@ class Commands:
         """Cancel the run, or some task runs."""
         self._check_open()
         if not tasks:
+            self._undo = None
             self._do(lambda m, at: m.cancel_run(at))
             return "the run is being cancelled"
         ids = self._ids(tasks)
-        count = self._do(lambda m, at: m.cancel(ids, at))
+        count = self._do(lambda m, at: self._cancel(m, ids, at))
         if not count:
             raise RunError(f"nothing to cancel: {self._told(ids)}")
         return f"{count} task run{'s' if count != 1 else ''} cancelled"
+
+    def _cancel(self, machine: Machine, ids: list[int], at: float) -> int:
+        waiting = [t for t in machine.items_of(ids) if not IS_TERMINAL[machine.state[t]]]
+        running = [t for t in waiting if t in machine.in_hand]
+
+        def back() -> str:
+            if running:
+                name = self._name(running[0])
+                raise RunError(f"it cannot be undone: {name} was running, and was told to stop")
+            self._do(lambda m, at: m.retry(waiting, at))
+            return f"{len(waiting)} task run{'s' if len(waiting) != 1 else ''} go on"
+
+        self._can_undo(back)
+        return machine.cancel(ids, at)
 
     def pause(self, tasks: list[str]) -> str:
         """Stop dispatching, of the run or of some tasks. What runs goes on."""
@@ -111,9 +142,11 @@ class Commands:
         if tasks:
             nodes = {self._runner.machine.node_of(t) for t in self._ids(tasks)}
             self._do(lambda m, at: m.pause_nodes(nodes))
+            self._can_undo(lambda: self.unpause(tasks))
             return f"{', '.join(tasks)} paused; what runs goes on"
         if not self._do(lambda m, at: m.pause(at)):
             raise RunError("the run is paused already, or ending")
+        self._can_undo(lambda: self.unpause([]))
         return "the run is paused; what runs goes on"
 
     def unpause(self, tasks: list[str]) -> str:
@@ -121,9 +154,11 @@ class Commands:
         if tasks:
             nodes = {self._runner.machine.node_of(t) for t in self._ids(tasks)}
             self._do(lambda m, at: m.unpause_nodes(nodes))
+            self._can_undo(lambda: self.pause(tasks))
             return f"{', '.join(tasks)} goes on"
         if not self._do(lambda m, at: m.unpause(at)):
             raise RunError("the run is not paused")
+        self._can_undo(lambda: self.pause([]))
         return "the run goes on"
 
     def retry(self, tasks: list[str], *, reload: bool = False) -> str:
@@ -155,18 +190,24 @@ class Commands:
         reload: bool,
     ) -> tuple[int, str]:
         """Reset task runs; how many, and what is to be said of their code."""
+        def reset(machine: Machine, at: float) -> int:
+            found = how(machine, ids, at)
+            if found:
+                self._can_take_back(machine)
+            return len(found)
+
         if not reload:
-            return len(self._do(lambda m, at: how(m, ids, at))), ""
+            return int(self._do(reset)), ""
 
         def act(machine: Machine, at: float) -> int:
-            reset = how(machine, ids, at)
-            if not reset:
+            count = reset(machine, at)
+            if not count:
                 raise _NothingDone
             # In one hold of the lock: no new worker gets old code, and no old one new code.
             for executor in self._runner.executors.values():
                 executor.renew()
             self._reloader.take(edition, machine)
-            return len(reset)
+            return count
 
         try:
             with self._reloader.edition() as edition:
@@ -175,6 +216,44 @@ class Commands:
             return 0, ""
         self._runner.note(edition.told())
         return count, f"; {edition.told()}"
+
+    # -- undo ----------------------------------------------------------------------------------
+
+    def _can_undo(self, act: Callable[[], str]) -> None:
+        self._undo = Undo(now(), act)
+
+    def _can_take_back(self, machine: Machine) -> None:
+        """Let the reset that was just made be undone. Under the runner's lock."""
+        taken = machine.taken
+        assert taken is not None  # something was reset
+        lost = about_to_go(taken, self._runner.values)
+        self._can_undo(lambda: self._take_back(lost))
+
+    def _take_back(self, lost: Lost) -> str:
+        taken = lost.taken
+        check_untouched(self._runner.machine, taken, self._name)
+        restored = how_it_stood(self._rows, taken)
+
+        def act(machine: Machine, at: float) -> None:
+            check_untouched(machine, taken, self._name)
+            machine.take_back(restored, at)
+            give_back(lost, self._runner.values)
+
+        self._do(act)
+        count, results = len(taken.tids), results_in(taken)
+        told = f" and {results:,} result{'s' if results != 1 else ''}" if results else ""
+        return f"{count:,} task run{'s' if count != 1 else ''}{told} stand as before"
+
+    def undo(self, tasks: list[str]) -> str:
+        """Take back the last retry, rerun, cancel, pause or unpause: within some seconds, and if
+        nothing of it has started."""
+        last, self._undo = self._undo, None
+        if last is None or now() - last.at > UNDO_SECONDS:
+            raise RunError(f"nothing to undo: it takes back what was asked for in the last "
+                           f"{UNDO_SECONDS:g} seconds")
+        told = last.act()
+        self._undo = None
+        return told
 
     def workers(self, amount: list[str]) -> str:
         """Have `+N` workers more, `-N` fewer, or `N`; without an amount, how many there are.
@@ -224,12 +303,15 @@ class Commands:
         tid = self._ids(tasks[:1])[0]
         return {"inputs": self._look.inputs(tid), "output": self._look.output(tid)}
 
+    def _name(self, tid: int) -> str:
+        return self._names.of(tid, self._runner.machine.node_of(tid))
+
     def _told(self, ids: Sequence[int]) -> str:
         m = self._runner.machine
         told = []
         for tid in ids[:5]:
             state = TaskState(m.state[tid])
-            name = self._names.of(tid, m.node_of(tid))
+            name = self._name(tid)
             ended = "has ended" if IS_TERMINAL[state] else "is"
             told.append(f"{name} {ended} {state.name}")
         return ", ".join(told)

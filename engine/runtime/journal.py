@@ -27,6 +27,7 @@ from engine.core.events import (
     Moved,
     OutlineChanged,
     Reset,
+    Restored,
     RunMoved,
     Started,
     Succeeded,
@@ -106,6 +107,7 @@ _PACKERS: dict[type, Callable[[Any], Entry]] = {
     Failed: _pack_failed,
     Started: _pack_started,
     Moved: lambda c: ["M", pack_ids(c.tids), int(c.state), c.cause, c.why],
+    Restored: lambda c: ["B", pack_ids(c.bump), [_PACKERS[type(i)](i) for i in c.changes]],
     Reset: lambda c: ["Z", pack_ids(c.tids), pack_ids(c.bump), c.why],
     Expanded: _pack_expanded,
     RunMoved: lambda c: ["V", str(c.state), c.why, c.at],
@@ -179,6 +181,12 @@ def _fold_expanded(r: RunRecord, e: Entry) -> None:
     r.expanded(node, base, count, keys, marks, [(new, old) for new, old in carried])
 
 
+def _fold_restored(r: RunRecord, e: Entry) -> None:
+    r.restored(unpack_ids(e[1]))
+    for entry in e[2]:
+        fold(r, entry)
+
+
 _FOLDS: dict[str, Callable[[RunRecord, Entry], None]] = {
     "S": _fold_succeeded,
     "s": _fold_success,
@@ -187,6 +195,7 @@ _FOLDS: dict[str, Callable[[RunRecord, Entry], None]] = {
     "M": lambda r, e: r.moved(unpack_ids(e[1]), TaskState(e[2]), e[3], e[4]),
     "Z": lambda r, e: r.reset(unpack_ids(e[1]), unpack_ids(e[2])),
     "X": _fold_expanded,
+    "B": _fold_restored,
     "V": lambda r, e: r.run_moved(RunState(e[1]), e[2], e[3]),
 }
 

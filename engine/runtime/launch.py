@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal as signals
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from random import random
@@ -54,6 +54,7 @@ from engine.runtime.signals import Signals
 from engine.runtime.snapshots import Snapshots
 from engine.runtime.values import RELEASED, Values
 from engine.state.sqlite_store import SqliteStore
+from engine.state.store import Row
 from engine.telemetry.metrics import Metrics, Sampler
 from engine.worker.clock import now
 from engine.worker.codec import ABSENT, BlobRef
@@ -160,7 +161,7 @@ class Launch:
         self.commands = Commands(
             self.runner, self.names, look=self.look, gauges=self._gauges,
             reloader=Reloader(about, graph, outline, lanes, settings, self.values),
-            lane=settings.executor)
+            lane=settings.executor, rows=self._rows_aside)
         self._first_failure: BaseException | None = None
         self._signal: int | None = None
         self._killed = False
@@ -385,6 +386,14 @@ class Launch:
             return self._load_record().values
         with closing(SqliteStore.read(self.opened.run_dir / "run.db")) as reader:
             return load_history(self.opened.run_dir, reader.rows, reader.meta()).record.values
+
+    def _rows_aside(self) -> Iterator[Row]:
+        """The journal from its first row, read beside whatever the run does meanwhile."""
+        if self.opened.run_dir is None:
+            yield from self.opened.store.rows()
+            return
+        with closing(SqliteStore.read(self.opened.run_dir / "run.db")) as reader:
+            yield from reader.rows()
 
     def _gauges(self) -> Gauges:
         return read_gauges(self.machine, self.executors, lambda: self.sampler.latest)

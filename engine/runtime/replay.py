@@ -11,7 +11,7 @@ Rule 4: what cannot be read is told as `Damaged`. The snapshot stands in where i
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from engine.core.events import (
     Moved,
     OutlineChanged,
     Reset,
+    Restored,
     RunMoved,
     Started,
     Succeeded,
@@ -186,6 +187,11 @@ def _expanded(e: Entry, _: Generations) -> Told:
     return Expanded(node, base, count, keys, marks, [(new, old) for new, old in carried])
 
 
+def _restored(e: Entry, known: Generations) -> Told:
+    inner = [told for entry in e[2] if (told := _told(entry, known)) is not None]
+    return Restored(unpack_ids(e[1]), inner)
+
+
 _TELLERS: dict[str, Callable[[Entry, Generations], Told]] = {
     "S": _succeeded,
     "s": _success,
@@ -194,6 +200,7 @@ _TELLERS: dict[str, Callable[[Entry, Generations], Told]] = {
     "M": lambda e, _: Moved(unpack_ids(e[1]), TaskState(e[2]), e[3], e[4]),
     "Z": lambda e, _: Reset(unpack_ids(e[1]), unpack_ids(e[2]), e[3]),
     "X": _expanded,
+    "B": _restored,
     "V": lambda e, _: RunMoved(RunState(e[1]), e[2], e[3]),
     "O": lambda e, _: SessionBegan(e[1], e[2]),
     "G": lambda e, _: GraphChanged(Outline.from_data(e[1]), e[2]),
@@ -230,17 +237,26 @@ def changes_from(record: RunRecord) -> list[Change]:
     out: list[Change] = []
     if record.began:
         out.append(RunMoved(RunState.RUNNING, "", record.began))
-    spreads = sorted(record.expansions.items(), key=lambda item: item[1][0])
-    out += [Expanded(k, base, count, keys, record.marks.get(k), ())
-            for k, (base, count, keys) in spreads]
-    by_state: dict[int, list[int]] = {}
-    for tid in (*record.live_ids(), *record.expansions):
-        by_state.setdefault(record.state[tid], []).append(tid)
-    by_state.pop(PENDING, None)
-    for state, tids in by_state.items():
-        out += _of_state(record, TaskState(state), tids)
+    out += changes_to(record, (*record.live_ids(), *record.expansions))
     if record.run_state not in (RunState.PENDING, RunState.RUNNING):
         out.append(RunMoved(record.run_state, record.run_why, record.ended or record.began))
+    return out
+
+
+def changes_to(record: RunRecord, ids: Iterable[int]) -> list[Change]:
+    """The changes that lead some task runs from PENDING to how they stand in a record."""
+    by_state: dict[int, list[int]] = {}
+    spreads = []
+    for tid in ids:
+        by_state.setdefault(record.state[tid], []).append(tid)
+        if tid in record.expansions:
+            spreads.append((record.expansions[tid], tid))
+    by_state.pop(PENDING, None)
+    out: list[Change] = [
+        Expanded(k, base, count, keys, record.marks.get(k), ())
+        for (base, count, keys), k in sorted(spreads, key=lambda spread: spread[0][0])]
+    for state, tids in by_state.items():
+        out += _of_state(record, TaskState(state), tids)
     return out
 
 
@@ -273,8 +289,10 @@ def _of_state(record: RunRecord, state: TaskState, tids: list[int]) -> Iterator[
 
 
 def _attempt(record: RunRecord, tid: int, status: TaskState | None) -> PastAttempt:
-    return PastAttempt(tid, record.number[tid], record.generation.get(tid, 1),
-                       record.start[tid], record.end[tid], status)
+    attempt = PastAttempt(tid, record.number[tid], record.generation.get(tid, 1),
+                          record.start[tid], record.end[tid], status)
+    attempt.payload = record.values[tid]
+    return attempt
 
 
 # -- following ---------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from engine.core.events import (
     Moved,
     OutlineChanged,
     Reset,
+    Restored,
     RunMoved,
     Started,
     Succeeded,
@@ -73,6 +74,7 @@ class RunLog:
             Succeeded: self._succeeded, Started: self._started, Failed: self._failed,
             Moved: self._moved, Reset: self._reset, Expanded: self._expanded,
             RunMoved: self._run_moved, OutlineChanged: lambda change, lines: None,
+            Restored: self._restored,
         }
 
     def begin(self, live: LiveRun) -> None:
@@ -226,6 +228,10 @@ class RunLog:
             carried = f", {len(change.carried):,} as before" if change.carried else ""
             items = amount(change.size, "item")
             lines.append(self._line(_INFO, f"{self._of(change.node)} has {items}{carried}"))
+
+    def _restored(self, change: Restored, lines: list[str]) -> None:
+        lines.append(self._line(_INFO, "the last reset was taken back: results and failures stand "
+                                       "as before"))
 
     def _run_moved(self, change: RunMoved, lines: list[str]) -> None:
         lines.append(self._line(

@@ -1,4 +1,4 @@
-"""`flowforge cancel`, `pause`, `unpause` and `workers`: commands to another process's live run."""
+"""`flowforge cancel`, `pause`, `unpause`, `workers`, `undo`: for a live run of another process."""
 
 from __future__ import annotations
 
@@ -38,6 +38,16 @@ def workers(run: str, amount: str | None) -> None:
     One that is busy and too many ends its attempt first.
     """
     _ask("workers", run, () if amount is None else (amount,))
+
+
+@click.command()
+@click.argument("run")
+def undo(run: str) -> None:
+    """Take back the last retry, rerun, cancel, pause or unpause of a live run.
+
+    Within five seconds, and if nothing of it has started.
+    """
+    _ask("undo", run, ())
 
 
 def _ask(command: str, run: str, tasks: tuple[str, ...]) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from engine.core.events import Expanded, Failed, Moved, Reset, RunMoved, Started, Succeeded
+from engine.core.events import (
+    Expanded,
+    Failed,
+    Moved,
+    Reset,
+    Restored,
+    RunMoved,
+    Started,
+    Succeeded,
+)
 from engine.core.record import RunRecord
 from engine.core.states import PENDING, RUNNING, SUCCESS, TaskState
 from engine.runtime.replay import Damaged, GraphChanged, Step
@@ -54,6 +63,9 @@ class Model:
         for t in c.tids:
             self.groups.pop(t, None)
             self.rows[t] = (PENDING, 0, 0, 0.0, 0.0, "")
+
+    def _restored(self, c: Restored) -> None:
+        self.take(c.changes)
 
     def _expanded(self, c: Expanded) -> None:
         self.groups[c.node] = range(c.base, c.base + c.size)
