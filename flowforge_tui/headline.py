@@ -76,7 +76,7 @@ def headline(
     if title.note:
         pieces.append(Piece(98, f" {safe_line(title.note, 40)}", WARN))
     if view.began:
-        pieces.append(Piece(75, f" {brief_seconds(float(int(view.elapsed(now))))}", PLAIN))
+        pieces.append(Piece(75, f" {_elapsed(view, now)}", PLAIN))
     pieces += _counts(view.totals, look)
     pieces += _speed(view, figures, now)
     name = safe_line(title.workflow, 200)
@@ -186,3 +186,9 @@ def percent(totals: Sequence[int]) -> int | None:
     if not total:
         return None
     return 100 * sum(n for s, n in enumerate(totals) if IS_TERMINAL[s]) // total
+
+
+def _elapsed(view: RunView, now: float) -> str:
+    """How long the run has taken; while it goes on in whole seconds, so that it ticks."""
+    seconds = view.elapsed(now)
+    return brief_seconds(seconds) if view.ended or seconds >= 60 else f"{int(seconds)}s"

@@ -110,6 +110,8 @@ class Terminal:
                 self._file = terminal.stream
                 self.fileno = terminal.input
                 self.input_tty = os.isatty(terminal.input)
+                # Asked of the descriptors that lead elsewhere, the first size would be a guess.
+                self._size = self._size or terminal.size()
 
             def _get_terminal_size(self) -> tuple[int, int]:
                 return terminal.size()

@@ -172,7 +172,9 @@ class LauncherScreen(Screen[None]):
             self.own.tell(error.format_message(), severity="error", seconds=10)
         else:
             self.own.feed, self.own.host = feed, host
-            self.app.push_screen(RunScreen(feed, host, self._carry_on_here))
+            screen = RunScreen(feed, host, self._carry_on_here)
+            screen.returns = True
+            self.app.push_screen(screen)
 
     def key_escape(self) -> None:
         """Close the field, or the launcher."""

@@ -271,11 +271,19 @@ class Steering(Screen[None]):
     leaving = False
     """True once a person wants to leave, and waits for what runs to end."""
 
+    returns = False
+    """True if there is a screen to go back to: the launcher."""
+    _left = False
+
     def leave(self) -> None:
-        """Close the screen; the application ends where it was the first."""
-        if self.host is not None:
-            self.host.close()
-        if len(self.app.screen_stack) > 2:
+        """Close this screen and what is open over it; where it was the first, end."""
+        if self._left:
+            return
+        self._left = True
+        self.feed.close()
+        while self.app.screen is not self:
+            self.app.pop_screen()
+        if self.returns:
             self.dismiss()
         else:
             self.app.exit()
