@@ -48,9 +48,11 @@ class LocalWorker:
         """Take all outcomes out; safe against the ticker doing the same."""
         out: list[Attempt] = []
         done = self.done
-        with suppress(IndexError):
-            while True:
+        try:
+            while done:
                 out.append(done.popleft())
+        except IndexError:
+            pass  # the ticker had the last one
         return out
 
     def run_batch(self, hub: Hub) -> None:

@@ -24,7 +24,6 @@ from engine.core.events import (
     Expand,
     Expanded,
     Failed,
-    Moved,
     Reset,
     Stop,
     Succeeded,
@@ -176,17 +175,12 @@ class Runner:
     # == one step, under the lock ===========================================================
 
     def _step(self) -> None:
-        machine, inbox = self.machine, self._inbox
+        inbox = self._inbox
         finished = inbox.popleft() if inbox else []
         while inbox:
             finished = finished + inbox.popleft()
         if finished and not self._closing:
-            slots = self.values.slots
-            in_hand, doomed = machine.in_hand, machine.doomed
-            for a in finished:
-                if a.status is SUCCESS and in_hand.get(a.tid) is a and a.tid not in doomed:
-                    slots[a.tid] = a.value
-            machine.finish(finished, now())
+            self.machine.finish(finished, now())
 
     def _take(self, lane: str) -> list[Attempt]:
         queue = self.machine.queues.get(lane)
@@ -217,9 +211,11 @@ class Runner:
         """Keep the values in step with the machine."""
         values = self.values
         for change in changes:
-            if isinstance(change, (Succeeded, Moved)):
-                continue
-            if isinstance(change, Failed):
+            if isinstance(change, Succeeded):
+                slots = values.slots
+                for a in change.attempts:
+                    slots[a.tid] = a.value
+            elif isinstance(change, Failed):
                 a = change.attempt
                 values.errors[a.tid] = (str(a.reason), a.error)
                 if a.exception is not None and len(self.exceptions) < KEPT_EXCEPTIONS:

@@ -4,7 +4,8 @@ Rule 1: a result is kept as it came: the live object from a thread, `Encoded` fr
         process, a `BlobRef` if it is large. It is decoded where a live value is needed.
 Rule 2: results are let go once every consumer has ended; what is asked for after that (a
         retry by hand) is read back from the journal.
-Rule 3: no lock. Slots are written before the consumers are queued, and read by them alone.
+Rule 3: no lock. A slot is written in the step that queues its consumers, before any of them is
+        handed out, and read by them alone.
 """
 
 from __future__ import annotations
