@@ -145,6 +145,14 @@ def _more(tail: LogTail) -> News:
 # -- the whole, as a file -------------------------------------------------------------------------
 
 
+def newest(wanted: Wanted, last: int) -> Iterator[LogLine]:
+    """The last lines of a log, from its file. Raises OSError."""
+    from engine.front import LogReader
+
+    reader = LogReader(wanted.directory)
+    yield from reader.lines(wanted.tids, *(wanted.attempt or (None, None)), last=last)
+
+
 def whole(wanted: Wanted, name_of: Callable[[int], str]) -> Iterator[str]:
     """Every line of a log as text, from its file: time, level, the task where there are several."""
     from engine.front import LogReader

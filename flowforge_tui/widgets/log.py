@@ -37,7 +37,7 @@ from flowforge_tui.logbook import (
     matcher,
     try_words,
 )
-from flowforge_tui.logsource import LogSource, Wanted, as_text, save, whole
+from flowforge_tui.logsource import LogSource, Wanted, as_text, newest, save, whole
 from flowforge_tui.look import ACCENT, BAD, CURSOR, DIM, FAINT, GOOD, MATCH, PLAIN, WARN, Look
 from flowforge_tui.strips import Line, fit
 from flowforge_tui.widgets.heading import Heading, Part, title
@@ -380,6 +380,8 @@ class LogPane(Vertical):
         self._label = ""
         self._asked: Wanted | None = None
         """As `show` was told; the rows may show one try of it."""
+        self._stale = False
+        """True until something of what is to be shown was read."""
         self._overflow = False
         """Lines wait in the file that there is no room for while somebody reads."""
 
@@ -414,7 +416,7 @@ class LogPane(Vertical):
 
     def _watch(self, wanted: Wanted | None) -> None:
         lines = self.lines
-        lines.wanted, self._overflow = wanted, False
+        lines.wanted, self._overflow, self._stale = wanted, False, wanted is not None
         self._source.watch(wanted)
         if wanted is None:
             lines.said = "the output of this run is not kept"
@@ -450,6 +452,7 @@ class LogPane(Vertical):
         if news is None:
             return
         if news.book is not None:
+            self._stale = False
             lines.said = f"{Line().put(self._label, limit=60).text} printed nothing" + (
                 " yet" if live else "")
             lines.take(news.book)
@@ -535,10 +538,15 @@ class LogPane(Vertical):
     # -- out ---------------------------------------------------------------------------------------
 
     def text(self, last: int = 1_000) -> str:
-        """The last lines that are shown, as text to copy."""
-        lines = self.lines
-        many = lines.wanted is not None and not lines.wanted.single
-        shown = list(lines.book.lines())[-last:]
+        """The last lines that are shown, or would be in a moment, as text to copy.
+
+        Raises OSError.
+        """
+        lines, wanted = self.lines, self.lines.wanted
+        if wanted is None:
+            return ""
+        many = not wanted.single
+        shown = list(newest(wanted, last) if self._stale else lines.book.lines())[-last:]
         return "".join(f"{as_text(s, lines.name_of(s.tid) if many else '')}\n" for s in shown)
 
     def whole(self) -> Iterator[str]:

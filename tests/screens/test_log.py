@@ -300,6 +300,22 @@ def test_a_thread_of_its_own_reads(log: Log) -> None:
     drive(LogPane, act)
 
 
+def test_what_is_copied_is_of_what_was_asked_for_last(log: Log) -> None:
+    log.put("of one", tid=1)
+    log.put("of two", tid=2)
+
+    async def act(pane: LogPane, pilot: Any) -> None:
+        pane.show(log.directory, (1,), name)
+        assert "of one" in pane.text()  # not read yet
+        log.frames(pane)
+        pane.show(log.directory, (2,), name)
+        assert "of two" in pane.text() and "of one" not in pane.text()
+        pane.show(None, (1,), name)
+        assert pane.text() == ""
+
+    drive(pane, act)
+
+
 def test_nothing_hostile_is_painted(log: Log) -> None:
     evil = "\x1b]52;c;aGk=\x07\x1b[2J\x9b31m\u202e[bold]x[/bold]\x00[@click=app.quit]y[/]"
     log.put("printed" + evil)
