@@ -41,6 +41,9 @@ _MESSAGE_ROWS, _VALUE_ROWS = 6, 12
 #: Failures of a section that are looked at for its list of errors, and errors that are listed.
 _LOOKED_AT, _ERRORS = 20_000, 12
 
+#: Rows above the code around a failure, and the one that failed: what a pane has besides.
+_ABOVE_CODE = 5
+
 #: Rows of a histogram.
 _BARS = 3
 
@@ -69,6 +72,7 @@ class Canvas(NamedTuple):
     look: Look
     width: int
     now: float
+    height: int = 24
 
     def text(self, text: str, style: Style = PLAIN, *, lead: int = 1, most: int = 1_000
              ) -> Iterator[Row]:
@@ -197,8 +201,11 @@ def _what(
 
 def _around(canvas: Canvas, error: ErrorInfo, details: Details) -> Iterator[Row]:
     if details.around:
+        # Where there is little room, less of what comes before: the line itself is to be in sight.
+        before = max(1, min(len(details.around), canvas.height - _ABOVE_CODE))
+        first = error.line - before
         yield Row(Line())
-        yield from code_rows(canvas, details.around, error.line)
+        yield from code_rows(canvas, [c for c in details.around if c[0] >= first], error.line)
     if details.changed:
         yield Row(Line().add(" the file has changed since: this is the line as it is now"
                              if details.around else " the file has changed since", WARN))

@@ -56,7 +56,7 @@ TABS = {"error": "error", "log": "log", "data": "data", "dependencies": "deps",
 REST = 0.08
 
 #: Cells from which on the heading has the words of all tabs.
-_WIDE = 100
+_WIDE = 88
 
 #: Seconds between two makings of the rows of a section that changes all the time.
 _SUMMARY = 0.5
@@ -107,7 +107,7 @@ class DetailRows(LineView):
 
     def canvas(self) -> Canvas:
         """What rows are to be made for."""
-        return Canvas(self.view, self.look, self.size.width, self.now)
+        return Canvas(self.view, self.look, self.size.width, self.now, self.rows)
 
     def count(self) -> int:
         """As in `LineView`."""
@@ -321,7 +321,7 @@ class DetailPane(Vertical):
     def _needs(self, now: float) -> tuple[Hashable, ...]:
         """Differs when the rows have to be made anew."""
         subject, view = self._subject, self._view
-        common = (self.tab, self._key(), self.rows.size.width, id(self.details), id(view))
+        common = (self.tab, self._key(), self.rows.size, id(self.details), id(view))
         if isinstance(subject, int) and self._exists(subject):
             ticks = int(now) if view.state[subject] in _TICKING and self.tab != "data" else 0
             return *common, *stamp_of(view, subject), view.end[subject], ticks

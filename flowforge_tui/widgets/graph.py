@@ -175,6 +175,8 @@ class Neighbourhood(LineView):
         self.shift = 0
         """Cells left of what is in sight."""
         self.said = ""
+        self.told: Callable[[], None] = lambda: None
+        """Called when something else is chosen, or drawn."""
         self._on_row: dict[int, list[int]] = {}
         self._centre: int | None = None
         self._labels: list[str] = []
@@ -278,6 +280,7 @@ class Neighbourhood(LineView):
         """Put the cursor on a vertex and that in sight."""
         if not 0 <= vertex < len(self.part.vertices):
             self.chosen = 0
+            self.told()
             return
         self.chosen = vertex
         place = self._place(vertex)
@@ -287,7 +290,8 @@ class Neighbourhood(LineView):
             middle = place.column + place.width // 2 - width // 2
             self.shift = max(0, min(middle, longest - width + 1))
         self.move_to(place.row)
-        self.frame()
+        self.told()
+        super().frame()
 
     def _nearest(self, cost: Callable[[Place, Place], float | None]) -> None:
         """Choose the vertex that costs least to go to; none where all are the wrong way."""
@@ -362,6 +366,7 @@ class GraphPane(Vertical):
         self.look = look if look is not None else Look()
         self.heading = Heading(self.look)
         self.near = Neighbourhood(self.look)
+        self.near.told = self._tell
         self.below = Heading(self.look)
         self.map = StageMap(self.look)
         self._view = RunView(Shape.empty())

@@ -87,6 +87,8 @@ class LogLines(LineView):
         """True if the last search found nothing."""
         self.said = ""
         """What to say where there are no lines."""
+        self.told: Callable[[], None] = lambda: None
+        """Called when the heading may have to say something else."""
         self._columns: dict[int, str] = {}
         """Task run → its name, fitted to the column."""
         self._name_width = 0
@@ -210,6 +212,7 @@ class LogLines(LineView):
             self.cursor = max(0, min(book.place_of(serial), len(book) - 1))
             self.scroll_lines_to(self.cursor - offset)
         self.repaint()
+        self.told()
 
     def _serial(self, index: int) -> int:
         return self.book.row(index).serial if 0 <= index < len(self.book) else -1
@@ -238,6 +241,7 @@ class LogLines(LineView):
         if index < self.cursor:
             self.pause()
         super().move_to(index)
+        self.told()
 
     def scroll_lines_to(self, top: int) -> None:
         """As in `LineView`; a scroll up ends following."""
@@ -256,6 +260,7 @@ class LogLines(LineView):
         self.following, self.book.held = True, False
         self.to_end()
         self.repaint()
+        self.told()
         self.post_message(self.Moved(self))
 
     def on_resize(self, event: events.Resize) -> None:
@@ -327,6 +332,7 @@ class LogLines(LineView):
         if needle:
             self._go(len(self.book) if self.following else self.cursor + 1, -1)
         self.repaint()
+        self.told()
 
     def action_next_match(self) -> None:
         """Down to the next match."""
@@ -355,6 +361,7 @@ class LogLines(LineView):
         if found is not None:
             self.pause()
             self.move_to(found)
+        self.told()
 
 
 class LogPane(Vertical):
@@ -374,6 +381,7 @@ class LogPane(Vertical):
         self.look = look if look is not None else Look()
         self.heading = Heading(self.look)
         self.lines = LogLines(self.look)
+        self.lines.told = self._tell
         self.field = Input(placeholder="search", compact=True)
         self.field.select_on_focus = False
         self._source = LogSource(executor)

@@ -151,6 +151,17 @@ def test_the_users_own_line_is_in_sight_at_once(bench: Bench) -> None:
     on(bench, act, size=(80, 30))
 
 
+@pytest.mark.parametrize("height", [6, 9, 14, 30])
+def test_the_users_own_line_is_in_sight_however_little_room_there_is(
+    bench: Bench, height: int
+) -> None:
+    async def act(pane: DetailPane, pilot: Any) -> None:
+        text = await bench.see(pane, pilot, bench.ids["extract[3]"], "error")
+        assert any(line.startswith(" › ") for line in text.splitlines()), text
+
+    on(bench, act, size=(80, height))
+
+
 def test_what_is_blocked_leads_to_its_cause(bench: Bench) -> None:
     async def act(pane: DetailPane, pilot: Any) -> None:
         text = await bench.see(pane, pilot, bench.ids["double[3]"], "error")

@@ -90,6 +90,7 @@ def test_it_shows_the_end_and_follows_until_one_moves_up(log: Log) -> None:
         text = picture(pilot)
         assert "paused at 100/151" in text and "line 100" in text and "more" not in text
         await pilot.press("end")
+        assert "FOLLOW" in picture(pilot)  # without a frame
         log.frames(pane)
         await pilot.pause()
         assert "FOLLOW" in picture(pilot) and "more 49" in picture(pilot)
