@@ -17,6 +17,9 @@ from engine.core.tasks import TaskSpec
 from engine.state import source
 from engine.state.fingerprints import bare, callable_code
 
+#: Bytes of a source file that is looked into.
+LARGEST_FILE = 4 << 20
+
 _Def = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -50,7 +53,11 @@ def find_place(file: str, line: int, name: str) -> Place | None:
     if not file:
         return None
     try:
-        text = Path(file).read_text("utf-8", "replace")
+        path = Path(file)
+        # A run from elsewhere may name a device, or a pipe that nobody writes to.
+        if not path.is_file() or path.stat().st_size > LARGEST_FILE:
+            return Place(file, line, "")
+        text = path.read_text("utf-8", "replace")
         tree = ast.parse(text)
     except (OSError, SyntaxError, ValueError, RecursionError):
         return Place(file, line, "")

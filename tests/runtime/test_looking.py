@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +290,9 @@ def test_a_host_without_signals_stops_the_run_as_ctrl_c_does(bench: Bench, level
     run._thread.join(30)
     assert str(run.outcome.state) == "INTERRUPTED"
     assert run.state("after") in ("PENDING", "QUEUED")
+
+
+def test_only_plain_files_are_looked_into(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for file in (str(tmp_path / "pipe"), "/dev/zero", str(tmp_path)):
+        assert find_place(file, 3, "f") == (file, 3, "")
