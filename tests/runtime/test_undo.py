@@ -108,6 +108,10 @@ class Steered(Watched):
     def __init__(self, bench: Bench, **more: Any) -> None:
         super().__init__(bench, flow_of(), workers=1, **more)
         self.until("hold", "RUNNING")
+        # A worker process tells what it ended a little later than what it began.
+        for name, state in (("total", "UPSTREAM_FAILED"), ("report", "SUCCESS"),
+                            ("item[0]", "SUCCESS"), ("item[2]", "SUCCESS")):
+            self.until(name, state)
 
     def record(self) -> RunRecord:
         return open_stored(self.bench.folder / "home", "latest").record
