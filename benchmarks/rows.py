@@ -7,6 +7,7 @@ from benchmarks.memory import finish_row, memory_row
 from benchmarks.metg import metg_row
 from benchmarks.replay import bound_row, fifo_row
 from benchmarks.resume import resume_row
+from benchmarks.screen import SPIN, engine_row, idle_row, key_row, load_row, paint_row
 from benchmarks.startup import first_task_row, help_row
 from benchmarks.workloads import (
     chain_row,
@@ -74,6 +75,16 @@ ROWS: tuple[Row, ...] = (
         "µs a line"),
     Row("logs", "log capture, processes", talk_row(50_000, executor="process"),
         Target(times=1, plus=5.0), "write", "µs a line"),
+    Row("w7", "W7 screen, 5,000 tasks/s of 100,000", load_row(100_000), Target(plus=10),
+        unit="% of a core"),
+    Row("w7", "W7 screen, idle", idle_row, Target(plus=0.5), unit="% of a core"),
+    Row("w7", "W7 key to paint, p95, processes busy", key_row, Target(plus=50), unit="ms"),
+    Row("w7", "W7 engine, screen / headless, 5,000 tasks/s",
+        engine_row(50_000, "busy", "-p", f"seconds={SPIN}", "--executor", "process"),
+        Target(plus=1 / 0.9), unit="×"),
+    Row("w7", "W7 engine, screen / headless, W1 100,000", engine_row(100_000, "fan"),
+        Target(plus=1 / 0.7), unit="×"),
+    Row("w7", "W7 start to first paint", paint_row, Target(plus=0.5), "interpreter", "s"),
     Row("finish", "chain 100,000 by calls", finish_row(100_000, "chain"), _FINISHES),
     Row("finish", "map 1,000,000", finish_row(1_000_000, "fan"), _FINISHES),
 )

@@ -35,10 +35,10 @@ COLUMNS, ROWS = 120, 40
 _IDLE = 10.0
 #: Events a second of the paced flow.
 RATE = 5_000
-#: Keys pressed to time their painting.
-_KEYS = 100
-#: Bytes of the terminal's output that are searched for a text that may come in two reads.
-_TAIL = 4_096
+#: Keys pressed to time their painting, and seconds of a task of those that keep workers busy.
+_KEYS, SPIN = 100, 0.0004
+#: Bytes of the terminal's output that are kept to be searched.
+_TAIL = 1 << 18
 
 FLOWS = '''"""What the screen is measured with."""
 
@@ -155,13 +155,11 @@ class Shown:
         """Read until a text is painted; the moment. Raises BenchmarkFailed."""
         wanted, deadline = text.encode(), time.monotonic() + seconds
         while time.monotonic() < deadline:
-            before, found, after = self._tail.partition(wanted)
-            if found:
-                self._tail = after
+            if wanted in self._tail:
                 return time.monotonic()
             if self.process.poll() is not None:
                 break
-            self._tail = before[-_TAIL:] + self.read(0.5)
+            self._tail = self._tail[-_TAIL:] + self.read(0.5)
         tail = self._tail
         raise fresh.BenchmarkFailed(f"the screen never showed {text!r}: {tail[-300:]!r}")
 
@@ -176,7 +174,8 @@ class Shown:
         if whole:
             times = process.cpu_times()
             return times.user + times.system
-        return next(t.user_time + t.system_time for t in process.threads() if t.id == process.pid)
+        main = min(process.threads(), key=lambda thread: abs(thread.id - process.pid))
+        return main.user_time + main.system_time
 
 
 def seconds_of(home: Path) -> float:
@@ -245,8 +244,9 @@ def key_row(scale: Scale, home: Path) -> Measured:
     found = []
     for _ in range(_few(scale)):
         keys = scale.size(_KEYS, 19)
-        with Shown(home, "FLOWS:keys", "--executor", "process", "-p", "n=1000000",
-                   "-p", "seconds=0.0004") as screen:
+        tasks = int((10 + 0.3 * keys) * WORKERS / SPIN)
+        with Shown(home, "FLOWS:keys", "--executor", "process", "-p", f"n={tasks}",
+                   "-p", f"seconds={SPIN}") as screen:
             screen.until("spin")
             screen.watch(1.0)
             screen.press("\x1b[H")

@@ -138,6 +138,11 @@ class Figures:
 
     # -- taking in ------------------------------------------------------------------------------
 
+    @property
+    def behind(self) -> bool:
+        """True if there is something that no look took in yet."""
+        return self._read < len(self.view.attempts)
+
     def look(self) -> bool:
         """Take in what was added since the last look; True if there is still more."""
         self._begin()

@@ -177,6 +177,11 @@ class Tracks:
 
     # -- taking in -------------------------------------------------------------------------------
 
+    @property
+    def behind(self) -> bool:
+        """True if there is something that no look took in yet."""
+        return bool(self.origin) and self._read < len(self.view.attempts)
+
     def look(self) -> bool:
         """Take in what was added since the last look; True if there is still more."""
         log, first = self.view.attempts, self._read

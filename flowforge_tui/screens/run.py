@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from flowforge_tui.hosting import Host
     from flowforge_tui.screens.steering import CarryOn
 
-#: Seconds between frames.
-FRAME = 0.08
+#: Seconds between frames; and between looks when nothing has changed for a while, in seconds.
+FRAME, QUIET, CALM = 0.08, 0.3, 2.0
 #: Seconds between two looks at figures and gauges.
 FIGURES = 0.25
 #: A frame that took so long (seconds) makes the next ones rarer, so that drawing stays cheap.
@@ -76,6 +76,8 @@ class RunScreen(Travelling):
         self._gauges: Gauges | None = None
         self._skip = 0
         self._last_second = 0
+        self._last_change = 0.0
+        self._quiet = False
         self._last_figures = 0.0
         self._notes = 0
         self._proposal: Proposal | None = None
@@ -102,7 +104,8 @@ class RunScreen(Travelling):
         self.tree_pane.focus()
         if self.host is not None:
             self.host.start()
-        self._timer = self.set_interval(FRAME, self.tick)
+        self._fast = self.set_interval(FRAME, self.tick)
+        self._slow = self.set_interval(QUIET, self.tick, pause=True)
         self.tick()
 
     # -- frames ---------------------------------------------------------------------------------
@@ -116,17 +119,36 @@ class RunScreen(Travelling):
         try:
             changed = self.feed.poll()
         except StorageError as error:
-            self._timer.stop()
+            self._fast.stop()
+            self._slow.stop()
             self.own.tell(str(error), severity="error", seconds=30)
             return
         self._tell_notes()
         self._ask_about_plan()
         second = int(time.time())
-        if changed or self.feed.live or second != self._last_second:
-            self._last_second = second
+        clock, self._last_second = second != self._last_second, second
+        if changed or self._behind() or (clock and not self.feed.view.ended):
             self.frame(changed)
+        elif clock or self.feed.live:  # what a task prints is no change of the run
+            self.pane.frame(self.seen()[1], live=self.feed.live)
         self._check_host()
+        self._set_pace(changed or self._behind() or self.leaving, began)
         self._skip = int((time.perf_counter() - began) / SLOW)
+
+    def _behind(self) -> bool:
+        """True while panes have not taken in all of a long past."""
+        return self.figures.behind or (self.timeline.size.height > 0 and self.timeline.behind)
+
+    def _set_pace(self, busy: bool, at: float) -> None:
+        """Look up often while things change: a turn of the timer costs 0.3 ms."""
+        if busy:
+            self._last_change = at
+        quiet = at - self._last_change > CALM
+        if quiet != self._quiet:
+            self._quiet = quiet
+            resting, working = (self._fast, self._slow) if quiet else (self._slow, self._fast)
+            resting.pause()
+            working.resume()
 
     def frame(self, changed: bool = True) -> None:
         """Draw what looks different now."""
@@ -165,14 +187,16 @@ class RunScreen(Travelling):
             gauges = self._gauges
             self.metrics.frame(self.figures, now, usage_of(gauges), slots_of(gauges))
         if self.timeline.display and self.timeline.size.height:
-            self.timeline.frame(now)
+            self.timeline.mark(None if self.travel is None else self.travel.moment)
+            self.timeline.frame(self.feed.now())
 
     def _show(self, view: RunView) -> None:
         """Another run, or the same with another graph, or at another moment."""
         first, self._shown = self._shown is None or view.shape is not self._shown.shape, view
         self.figures.show(view)
-        for pane in (self.tree_pane, self.pane, self.timeline, self.graph):
+        for pane in (self.tree_pane, self.pane, self.graph):
             pane.show(view)
+        self.timeline.show(self.feed.view)  # all of it, with a mark where somebody looks back
         self.pane.open_logs(self.feed.logs)
         self.pane.facts = run_facts(self.feed)
         self.pane.durations = self._durations

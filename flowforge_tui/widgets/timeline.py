@@ -99,7 +99,13 @@ class Timeline(Panel, can_focus=True):
 
     def show(self, view: RunView) -> None:
         """Another view, of the same run or another; what is in sight stays."""
-        self._tracks = Tracks(view)
+        if self._tracks is None or self._tracks.view is not view:
+            self._tracks = Tracks(view)
+
+    @property
+    def behind(self) -> bool:
+        """True if it has not taken in all attempts yet."""
+        return self._tracks is not None and self._tracks.behind
 
     def frame(self, now: float) -> None:
         """Paint what changed by `now`, seconds since the epoch."""
