@@ -63,6 +63,15 @@ _LETTERS = {"C": BAD, "E": BAD, "W": WARN, "I": DIM, "D": FAINT}
 _TEXTS = {"C": BAD, "E": _ERROR_TEXT, "W": PLAIN, "I": PLAIN, "D": DIM}
 
 
+#: Rows that are looked at for the one under the cursor, when more of a log was read.
+_PUSHED = 2_000
+
+
+def _same(row: Row, other: Row | None) -> bool:
+    return other is not None and (row.line, row.start, row.heading) == (
+        other.line, other.start, other.heading)
+
+
 def _no_name(tid: int) -> str:
     return f"#{tid}"
 
@@ -228,6 +237,26 @@ class LogLines(LineView):
         self.following, self.shift, self._name_width = True, 0, 0
         self._widen(book.lines())
         self.lay_out()
+
+    def deepen(self, book: LogBook) -> None:
+        """Show more of the same log: what is in sight stays, counted from the end."""
+        if self.following:
+            self.take(book)
+            return
+        old, offset = self.book, self.cursor - self.top
+        self._widen(book.lines())
+        for each in (old, book):
+            each.arrange(width=self.text_width(), threshold=old.threshold)
+        here = old.row(min(self.cursor, len(old) - 1)) if len(old) else None
+        self.book, book.held = book, True
+        at = len(book) - (len(old) - self.cursor)
+        # Lines that came in between push it up a little.
+        self.cursor = next((i for i in range(at, max(-1, at - _PUSHED), -1)
+                            if _same(book.row(i), here)), max(0, at))
+        self.scroll_lines_to(self.cursor - offset)
+        self._looks += 1
+        self.repaint()
+        self.told()
 
     def grown(self, lines: Sequence[LogLine]) -> None:
         """Lines came, and old ones may have gone."""
@@ -459,7 +488,9 @@ class LogPane(Vertical):
             return
         if news is None:
             return
-        if news.book is not None:
+        if news.book is not None and not self._stale:
+            lines.deepen(news.book)
+        elif news.book is not None:
             self._stale = False
             lines.said = f"{Line().put(self._label, limit=60).text} printed nothing" + (
                 " yet" if live else "")

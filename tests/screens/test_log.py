@@ -256,6 +256,35 @@ def test_what_is_being_read_stays_however_much_comes(
     drive(pane, act)
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_few_lines_show_at_once_and_the_others_come_above(log: Log, wrapped: bool) -> None:
+    log.put(*(f"line {i} {'x' * 80 if i % 3 else ''}" for i in range(5_000)))
+
+    async def act(pane: LogPane, pilot: Any) -> None:
+        def here() -> str:
+            return pane.lines.book.row(pane.lines.cursor).line.text
+
+        pane.show(log.directory, (17,), name)
+        pane.focus()
+        await pilot.press(*"w" * wrapped)
+        log.frames(pane)
+        assert pane.lines.book.size == logsource.FIRST
+        await pilot.press("up", "up", "up")
+        before, paused = here(), picture(pilot).splitlines()[1:]
+        log.put("between")
+        log.frames(pane)
+        await pilot.pause()
+        assert pane.lines.book.size in (5_000, 5_001) and not pane.lines.following
+        assert here() == before and picture(pilot).splitlines()[1:] == paused
+        log.put("last")
+        log.frames(pane, 3)
+        assert pane.lines.book.size == 5_002
+        await pilot.press("home")
+        assert here().startswith("line 0 ")
+
+    drive(pane, act)
+
+
 def test_the_last_lines_of_a_run_that_has_ended_are_read(log: Log) -> None:
     log.put("first")
 
