@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right, insort
-from itertools import islice
+from collections import defaultdict
+from itertools import islice, takewhile
 from math import ceil, floor, log2
+from operator import ge
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import TaskState
@@ -32,7 +34,7 @@ for _state, _rank in ((TaskState.SUCCESS, GOOD), (TaskState.CACHED, GOOD),
     _RANKS[_state] = _rank
 
 #: Attempts that a look takes in at most: 15 ms of work.
-MOST = 10_000
+MOST = 20_000
 #: Cells a lane that are kept for the whole run.
 _CELLS = 4_096
 #: The finest width of those cells, in seconds.
@@ -89,7 +91,33 @@ class Grid:
             self.lanes.append(Cells())
         return self.lanes[lane]
 
-    def add(self, lane: int, start: float, end: float, rank: int) -> None:
+    def add(self, lane: int, starts: list[float], ends: list[float], ranks: list[int]) -> None:
+        """Attempts of a lane. Those that pass within a cell, one after the other, cost little."""
+        origin, scale, count = self.origin, 1 / self.width, self.count
+        cell, number, busy = -1, 0, 0.0
+        for start, end, rank in zip(starts, ends, ranks, strict=True):
+            at = int((start - origin) * scale)
+            if rank == GOOD and at == int((end - origin) * scale) and 0 < at < count:
+                if at != cell:
+                    self._add_good(lane, cell, number, busy)
+                    cell, number, busy = at, 0, 0.0
+                number += 1
+                busy += end - start
+            else:
+                self._add_one(lane, start, end, rank)
+        self._add_good(lane, cell, number, busy)
+
+    def _add_good(self, lane: int, at: int, number: int, busy: float) -> None:
+        """Some that ended well within a cell."""
+        if not number:
+            return
+        cells = self.lane(lane)
+        cells.reach(at + 1)
+        cells.busy[at] += busy
+        cells.worst[at] = max(cells.worst[at], GOOD)
+        cells.begins[at] = min(255, cells.begins[at] + number)
+
+    def _add_one(self, lane: int, start: float, end: float, rank: int) -> None:
         """One attempt. What is outside of the grid is cut off."""
         width, count = self.width, self.count
         first, last = (start - self.origin) / width, (end - self.origin) / width
@@ -191,23 +219,44 @@ class Tracks:
         if first == last:
             return False
         self._widen(max(log.end[first:last]))
-        origin, lanes = self.origin, self.lanes
-        grids = [self.whole, self.sight] if self.sight is not None else [self.whole]
-        for i, start, end, state, worker in zip(
-            range(first, last), log.start[first:last], log.end[first:last],
-            log.state[first:last], log.worker[first:last], strict=True,
-        ):
-            if end < origin:
-                continue  # of a session before
-            begin = start or end
-            lane = self._place(worker, begin, end)
-            lanes[lane].append(i)
-            if _RANKS[state] == FAILED:
-                self._failed_at.append(end)
-                self._failed_lane.append(lane)
-            for grid in grids:
-                grid.add(lane, begin, end, _RANKS[state])
+        by_worker: defaultdict[int, list[int]] = defaultdict(list)
+        for i, worker in enumerate(log.worker[first:last], first):
+            by_worker[worker].append(i)
+        fails = [fail for worker, indexes in by_worker.items()
+                 for fail in self._take(worker, indexes)]
+        for end, lane in sorted(fails):
+            self._failed_at.append(end)
+            self._failed_lane.append(lane)
         return last < len(log)
+
+    def _take(self, worker: int, indexes: list[int]) -> list[tuple[float, int]]:
+        """One worker's new attempts; (end, lane) of those that failed."""
+        log = self.view.attempts
+        starts = [log.start[i] or log.end[i] for i in indexes]
+        ends = [log.end[i] for i in indexes]
+        ranks = [_RANKS[log.state[i]] for i in indexes]
+        lane = self._lane_of.get(worker, -1)
+        before = max(self.origin, self._last_end[lane] if lane >= 0 else 0.0)
+        if worker != NO_WORKER and all(map(ge, starts, [before, *ends])):
+            lane = self._lane(worker)  # the rule: one after the other
+            self._last_end[lane] = ends[-1]
+            self._add(lane, indexes, starts, ends, ranks)
+            return [(e, lane) for e, r in zip(ends, ranks, strict=True) if r == FAILED]
+        fails = []
+        for i, start, end, rank in zip(indexes, starts, ends, ranks, strict=True):
+            if end >= self.origin:  # else of a session before
+                lane = self._place(worker, start, end)
+                self._add(lane, [i], [start], [end], [rank])
+                if rank == FAILED:
+                    fails.append((end, lane))
+        return fails
+
+    def _add(self, lane: int, indexes: list[int], starts: list[float], ends: list[float],
+             ranks: list[int]) -> None:
+        self.lanes[lane].extend(indexes)
+        self.whole.add(lane, starts, ends, ranks)
+        if self.sight is not None:
+            self.sight.add(lane, starts, ends, ranks)
 
     def _widen(self, upto: float) -> None:
         """Double the width of the cells until they reach."""
@@ -221,13 +270,18 @@ class Tracks:
     def _place(self, worker: int, start: float, end: float) -> int:
         """The lane for an attempt that ended."""
         if worker != NO_WORKER:
-            lane = self._lane_of.get(worker)
-            if lane is None:
-                lane = self._lane_of[worker] = self._open(worker)
+            lane = self._lane(worker)
             if start >= self._last_end[lane]:
                 self._last_end[lane] = end
                 return lane
         return self._pack(start, end)
+
+    def _lane(self, worker: int) -> int:
+        """A worker's own lane."""
+        lane = self._lane_of.get(worker)
+        if lane is None:
+            lane = self._lane_of[worker] = self._open(worker)
+        return lane
 
     def _pack(self, start: float, end: float) -> int:
         """The lane that became free last before `start`; a new one if none did."""
@@ -286,11 +340,10 @@ class Tracks:
         for lane, indexes in enumerate(self.lanes):
             grid.lane(lane)
             at = bisect_left(indexes, grid.origin, key=log.end.__getitem__)
-            for i in islice(indexes, at, None):
-                begin = log.start[i] or log.end[i]
-                if begin >= until:
-                    break
-                grid.add(lane, begin, log.end[i], _RANKS[log.state[i]])
+            seen = list(takewhile(
+                lambda i: (log.start[i] or log.end[i]) < until, islice(indexes, at, None)))
+            grid.add(lane, [log.start[i] or log.end[i] for i in seen],
+                     [log.end[i] for i in seen], [_RANKS[log.state[i]] for i in seen])
         return grid
 
     def running(self) -> list[Running]:

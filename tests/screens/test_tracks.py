@@ -114,7 +114,7 @@ def test_coarse_cells_made_of_fine_ones_are_those_made_of_attempts(
     direct = Grid(tracks.origin, width_of(level), 1_000_000)
     for lane, indexes in enumerate(tracks.lanes):
         for i in indexes:
-            direct.add(lane, view.attempts.start[i], view.attempts.end[i], GOOD)
+            direct.add(lane, [view.attempts.start[i]], [view.attempts.end[i]], [GOOD])
 
     for lane, cells in enumerate(direct.lanes):
         want = list(cells.busy[first:first + 16]) + [0.0] * 16
@@ -175,7 +175,7 @@ def test_only_the_time_in_sight_is_read(monkeypatch: pytest.MonkeyPatch) -> None
     view.apply([succeeded([attempt(i, i / 100, 0.005) for i in range(20_000)])])
     tracks = tracks_of(view)
     added: list[float] = []
-    monkeypatch.setattr(Grid, "add", lambda self, lane, start, end, rank: added.append(start))
+    monkeypatch.setattr(Grid, "add", lambda self, lane, starts, ends, ranks: added.extend(starts))
 
     tracks.seen(-12, 3_000, 50)
 
