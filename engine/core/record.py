@@ -39,7 +39,7 @@ class RunRecord:
         self.size = size
         """How many nodes the workflow has; ids from here on are items of maps."""
         self.state = bytearray(size)
-        self.number = array("H", bytes(2 * size))
+        self.number = array("I", bytes(4 * size))
         """The last attempt's number; 0: none yet."""
         self.start = array("d", bytes(8 * size))
         self.end = array("d", bytes(8 * size))
@@ -115,7 +115,7 @@ class RunRecord:
         if isinstance(tids, range) and isinstance(starts, array) and isinstance(ends, array):
             cut = slice(first, first + n)
             self.state[cut] = bytes([SUCCESS]) * n
-            self.number[cut] = array("H", numbers or [1]) * (1 if numbers else n)
+            self.number[cut] = array("I", numbers or [1]) * (1 if numbers else n)
             self.start[cut], self.end[cut] = starts, ends
             self.values[cut] = values
         else:
@@ -223,7 +223,7 @@ class RunRecord:
         more = upto - len(self.state)
         if more > 0:
             self.state.extend(bytes(more))
-            self.number.extend(array("H", bytes(2 * more)))
+            self.number.extend(array("I", bytes(4 * more)))
             self.start.extend(array("d", bytes(8 * more)))
             self.end.extend(array("d", bytes(8 * more)))
             self.values.extend([NO_VALUE] * more)

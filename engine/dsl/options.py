@@ -29,7 +29,8 @@ def seconds(option: str, value: Any) -> float:
     """A duration: a number of seconds, or a timedelta; not negative."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+    if (isinstance(value, bool) or not isinstance(value, (int, float))
+            or not 0 <= value < float("inf")):
         wrong(option, value, "a number of seconds, 0 or more (or a timedelta)")
     return float(value)
 

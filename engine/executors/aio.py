@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 
 from engine.core.events import Attempt
@@ -19,6 +20,7 @@ from engine.executors.base import Hub, Why
 from engine.worker.call import check_outputs, report_exception, report_timeout, stored_result
 from engine.worker.clock import now
 from engine.worker.context import HERE
+from engine.worker.forks import watch
 from engine.worker.resources import WorkerResources, opened
 
 #: Async attempts in flight unless told otherwise (CONTRACT.md §2).
@@ -42,6 +44,8 @@ class AsyncExecutor:
         self._resources = WorkerResources()
         self._loop = asyncio.new_event_loop()
         self._threads: list[threading.Thread] = []
+        self._forked = False
+        watch(self)
 
     @property
     def workers(self) -> int:
@@ -131,7 +135,13 @@ class AsyncExecutor:
         with opened(wanted, self._resources) as resources:
             return await spec.fn(*args, **{**resources, **kwargs})
 
+    def forked(self) -> None:
+        """In a child that a task forked off."""
+        self._forked = True
+
     def _finished(self, a: Attempt) -> None:
+        if self._forked:
+            os._exit(0)
         if self._flying.pop(a, a) is a:
             return  # given up on earlier
         why = self._why.pop(a, None)

@@ -1,9 +1,10 @@
 """The guardian: a small process that outlives the engine by moments, to end what it left.
 
 Rule 1: it acts on one event, the engine's death without a goodbye. Then every process group
-        it was told to watch, and every process that carries the engine's token in its
-        environment, is killed, again and again until none is left. The token and not the
-        run's id: a resume, which may start within a second, has the same id.
+        it was told to watch, every process that carries the engine's token in its
+        environment, and every one that it has seen below the engine, is killed, again and
+        again until none is left. The token and not the run's id: a resume, which may start
+        within a second, has the same id. What the engine had started before the run is spared.
 Rule 2: this file is also the guardian's program, run by its path under `python -I -S`: the
         standard library alone, so that it starts in some 20 ms and weighs little.
 Rule 3: death is seen twice: as the end of a pipe that the engine alone writes to, and as a
@@ -20,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 #: In the environment of everything that runs for a run: the run's id, and which engine
 #: process started it.
@@ -43,6 +45,8 @@ class Guardian:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self._watched: set[int] = set()
+        # Worked out here: by the time that the guardian is up, the first tasks may have begun.
+        self._spared = ",".join(f"{p}:{t}" for p, t in descendants(os.getpid()).items())
         self._lock = threading.Lock()
         self._closed = False
         self._marks = {RUN_MARK: run_id, ENGINE_MARK: engine_token()}
@@ -83,7 +87,8 @@ class Guardian:
                 return
             self._closed = True
             self._send(_GOODBYE)
-            os.close(self._pipe)
+            with suppress(OSError):  # a task may have closed what is not its own
+                os.close(self._pipe)
         for mark, value in self._marks.items():
             # Another run of this process may have put its own in place since.
             if os.environ.get(mark) == value:
@@ -96,7 +101,8 @@ class Guardian:
     def _launch(self) -> None:
         reader, self._pipe = os.pipe()
         environment = {k: v for k, v in os.environ.items() if k not in self._marks}
-        command = [sys.executable, "-I", "-S", __file__, engine_token(), str(os.getpid())]
+        command = [sys.executable, "-I", "-S", __file__, engine_token(), str(os.getpid()),
+                   self._spared]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -225,16 +231,24 @@ def kill_carriers(mark: str, value: str, spare: frozenset[int] = frozenset()) ->
 class _Watch:
     """Reads the engine's words until it says goodbye, or dies."""
 
-    def __init__(self, engine: int) -> None:
+    def __init__(self, engine: int, spared: str) -> None:
         self.engine = engine
         self.groups: set[int] = set()
+        self.seen: dict[int, str] = {}
+        """What was below the engine at some look: process id → when it started."""
+        self._spared = {(int(pid), when) for pid, _, when in
+                        (entry.partition(":") for entry in spared.split(",") if entry)}
         self._rest = b""
 
     def until_death(self) -> bool:
         """True: the engine died; False: it took its leave."""
         poller = select.poll()
         poller.register(0, select.POLLIN)
+        look_at = 0.0
         while True:
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + LOOK_EVERY
+                self.look()
             if poller.poll(LOOK_EVERY * 1000):
                 data = os.read(0, 65536)
                 if not data:
@@ -243,6 +257,15 @@ class _Watch:
                     return False
             elif os.getppid() != self.engine:
                 return True
+
+    def look(self) -> None:
+        """See what is below the engine now; what is gone is forgotten."""
+        found = dict(descendants(self.engine).items() - self._spared)
+        for pid in found.keys() - self.seen.keys():
+            if _is_guardian(pid):  # of another run in that process; they are not to kill each other
+                self._spared.add((pid, found.pop(pid)))
+        left = {pid: when for pid, when in self.seen.items() if _started(pid) == when}
+        self.seen = {**left, **found}
 
     def _heard(self, data: bytes) -> bool:
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -254,13 +277,59 @@ class _Watch:
         return True
 
 
-def _hunt(token: str, groups: set[int]) -> None:
+def descendants(process: int) -> dict[int, str]:
+    """The processes below one, this one apart: process id → when it started. Linux only."""
+    found: dict[int, str] = {}
+    todo = [process]
+    while todo:
+        for child in _children(todo.pop()):
+            if child not in found and child != os.getpid():
+                found[child] = _started(child)
+                todo.append(child)
+    return found
+
+
+def _children(process: int) -> Iterator[int]:
+    try:
+        threads = os.listdir(f"/proc/{process}/task")  # noqa: PTH208 - as above
+    except OSError:
+        return
+    for thread in threads:
+        try:
+            with open(f"/proc/{process}/task/{thread}/children") as file:  # noqa: PTH123
+                yield from map(int, file.read().split())
+        except OSError:
+            continue
+
+
+def _is_guardian(process: int) -> bool:
+    try:
+        with open(f"/proc/{process}/cmdline", "rb") as file:  # noqa: PTH123 - as above
+            return os.fsencode(__file__) in file.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def _started(process: int) -> str:
+    """When a process started, in the system's own count; empty if there is none."""
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:  # noqa: PTH123 - as above
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return ""
+
+
+def _hunt(token: str, groups: set[int], seen: dict[int, str]) -> None:
     """Kill until nothing is left to kill: what is being started now is found next time."""
     deadline = time.monotonic() + HUNT_FOR
     quiet = 0
     while quiet < 3 and time.monotonic() < deadline:
         alive = [pid for pid in groups if kill_group(pid)]
         found = kill_carriers(ENGINE_MARK, token)
+        for pid, when in seen.items():
+            if when and _started(pid) == when:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
         quiet = 0 if found else quiet + 1
         # A killed group answers until its zombies are reaped: it is no reason to go on.
         groups.intersection_update(alive)
@@ -268,12 +337,15 @@ def _hunt(token: str, groups: set[int]) -> None:
 
 
 def main() -> None:
-    """`guardian.py TOKEN ENGINE_PID`, the engine's pipe as standard input."""
+    """`guardian.py TOKEN ENGINE_PID SPARED`, the engine's pipe as standard input.
+
+    SPARED: what the engine had started before, as `PID:WHEN,…`.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    watch = _Watch(int(sys.argv[2]))
+    watch = _Watch(int(sys.argv[2]), sys.argv[3])
     if watch.until_death():
-        _hunt(sys.argv[1], watch.groups)
+        _hunt(sys.argv[1], watch.groups, watch.seen)
 
 
 if __name__ == "__main__":

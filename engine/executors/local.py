@@ -10,6 +10,7 @@ Rule 3: a thread cannot be killed. One that outstays its stop is given up: a new
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from engine.worker.call import call, check_outputs, report_exception, report_tim
 from engine.worker.clock import OFFSET, now
 from engine.worker.codec import SCALARS
 from engine.worker.context import HERE
+from engine.worker.forks import watch
 from engine.worker.resources import WorkerResources
 
 #: A task that runs longer than this no longer shares its batch: the rest is given back.
@@ -130,6 +132,14 @@ class ThreadExecutor:
         self._made = 0
         self._lock = threading.Lock()
         self._closed = False
+        self._forked = False
+        watch(self)
+
+    def forked(self) -> None:
+        """In a child that a task forked off: nothing more of the batch runs there."""
+        self._forked = True
+        for w in self._workers:
+            w.batch.clear()
 
     @property
     def workers(self) -> int:
@@ -173,6 +183,8 @@ class ThreadExecutor:
                 break
             worker.batch.extend(batch)
             worker.run_batch(hub)
+            if self._forked:
+                os._exit(0)
         if worker.given_up is not None:
             left = worker.hand_in()
             for a in worker.batch:

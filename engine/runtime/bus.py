@@ -67,7 +67,7 @@ class Bus:
         for listener in list(self._listeners):
             try:
                 listener(batch)
-            except Exception as error:
+            except BaseException as error:  # SystemExit would end the thread, and all news
                 self._blame(listener, error)
 
     def _gathered(self) -> list[Change]:
@@ -89,7 +89,7 @@ class Bus:
             batch.append(Succeeded(run))
         return batch
 
-    def _blame(self, listener: Listener, error: Exception) -> None:
+    def _blame(self, listener: Listener, error: BaseException) -> None:
         if id(listener) not in self._faulty:
             self._faulty.add(id(listener))
             name = getattr(listener, "__qualname__", repr(listener))

@@ -193,6 +193,12 @@ def _column(code: Any, data: bytes) -> Any:
     return column
 
 
+def _numbers(data: bytes, states: bytes) -> Any:
+    """Attempts are counted in four bytes; snapshots of the first version had two."""
+    short = len(data) == 2 * len(states)
+    return array("I", _column("H", data)) if short else _column("I", data)
+
+
 def unpack_history(seq: int, body: bytes) -> History:
     """The inverse of `pack_history`."""
     d = msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False)
@@ -205,7 +211,7 @@ def unpack_history(seq: int, body: bytes) -> History:
     r = h.record = RunRecord(d["size"])
     r.state = bytearray(d["state"])
     r.number, r.start, r.end = (
-        _column("H", d["number"]), _column("d", d["start"]), _column("d", d["end"]))
+        _numbers(d["number"], d["state"]), _column("d", d["start"]), _column("d", d["end"]))
     values = iter(unpack_column(d["values"]))
     r.values = [next(values) if known else NO_VALUE for known in d["known"]]
     r.item_node = _column("i", d["item_node"])

@@ -70,7 +70,7 @@ class NoticeMaker:
             if isinstance(notice, wanted):
                 try:
                     handler(notice)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     if id(handler) not in self._faulty:
                         self._faulty.add(id(handler))
                         name = getattr(handler, "__qualname__", repr(handler))

@@ -54,7 +54,8 @@ class WalRoom:
     def close(self) -> None:
         """Let go of the file."""
         if self._fd >= 0:
-            os.close(self._fd)
+            with suppress(OSError):  # a task may have closed what is not its own
+                os.close(self._fd)
             self._fd = -1
 
     def _look(self) -> None:

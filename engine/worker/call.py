@@ -5,6 +5,7 @@ The one place that decides what an exception means, shared by every executor.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from engine.core.events import Attempt, ErrorInfo
@@ -86,7 +87,11 @@ def ask_policy(a: Attempt, error: BaseException) -> tuple[bool, float | None]:
         else:
             retryable = bool(policy.on(error))
         delay = float(policy.delay(a.number)) if callable(policy.delay) else None
-    except Exception:
+        if delay is not None and not isfinite(delay):
+            return False, None
+    except AttemptStopped:
+        raise
+    except BaseException:  # SystemExit here would end the worker, and its task would never end
         return False, None
     return retryable, delay
 
