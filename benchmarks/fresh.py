@@ -22,8 +22,9 @@ class BenchmarkFailed(Exception):
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This checkout importable, and none of the user's settings for FlowForge."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("FLOWFORGE_")}
+    """This checkout importable, compiled once, and none of the user's settings for FlowForge."""
+    kept = {k: v for k, v in os.environ.items()
+            if not k.startswith("FLOWFORGE_") and k != "PYTHONDONTWRITEBYTECODE"}
     path = os.pathsep.join(p for p in (str(ROOT), kept.get("PYTHONPATH", "")) if p)
     return {**kept, "PYTHONPATH": path, **(extra or {})}
 
