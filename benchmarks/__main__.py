@@ -1,6 +1,6 @@
 """One command, one table.
 
-    python -m benchmarks                        everything: about ten minutes
+    python -m benchmarks                        everything: about a quarter of an hour
     python -m benchmarks --quick                everything, small: under a minute
     python -m benchmarks --only w1,w2           some groups
     python -m benchmarks --json figures.json    the repeats, too
