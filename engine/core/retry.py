@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import log
+
+#: No delay is longer (seconds): a year.
+LONGEST = 366 * 86_400.0
 
 Delay = float | Sequence[float] | Callable[..., float]
 
@@ -49,9 +53,13 @@ class RetryPolicy:
         else:
             steps = self.delay
             base = float(steps[min(failures, len(steps)) - 1]) if steps else 0.0
-        seconds = base * self.backoff ** (failures - 1) if self.backoff != 1.0 else base
+        seconds = base
+        if self.backoff != 1.0 and base:
+            # 2.0 ** 1024 is an error, and somebody retries for ever, with a max_delay.
+            grown = (failures - 1) * log(self.backoff) + log(base)
+            seconds = base * self.backoff ** (failures - 1) if grown < log(LONGEST) else LONGEST
         if self.jitter:
             seconds *= 1.0 + self.jitter * (2.0 * random() - 1.0)
         if self.max_delay is not None:
             seconds = min(seconds, self.max_delay)
-        return max(0.0, seconds)
+        return min(max(0.0, seconds), LONGEST)

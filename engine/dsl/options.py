@@ -230,4 +230,8 @@ def task_options(given: Mapping[str, Any]) -> TaskOptions:
         return _DEFAULTS
     retry = {f: check(o, given[o]) for f, (o, check) in _RETRY.items() if o in given}
     plain = {o: check(o, given[o]) for o, check in _PLAIN.items() if o in given}
+    if plain.get("on_interrupt") == "fail" and not plain.get("persist", True):
+        raise DefinitionError(
+            'on_interrupt="fail" forbids to repeat the task, and persist=False has a resume repeat '
+            "it where its result is needed; leave one of them out")
     return TaskOptions(retry=RetryPolicy(**retry) if retry else _DEFAULTS.retry, **plain)

@@ -17,6 +17,7 @@ import socket as sockets
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -96,7 +97,8 @@ class Ownership:
         try:
             _write(fd, Owner(epoch=self.epoch))
         finally:
-            os.close(fd)
+            with suppress(OSError):  # a task may have closed what is not its own
+                os.close(fd)
 
 
 def probe(run_dir: Path) -> Owner | None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.core.diagram import mermaid
-from engine.core.retry import RetryPolicy
+from engine.core.retry import LONGEST, RetryPolicy
 from engine.core.rules import EAGER, RULES, RUN, WAIT, Tally
 from engine.core.states import (
     GOOD,
@@ -112,6 +112,13 @@ def test_delays_follow_their_policy():
     assert delays(RetryPolicy(3, 1.0, backoff=10.0, max_delay=5.0)) == [1.0, 5.0, 5.0, None]
     assert delays(RetryPolicy(4, [1, 5])) == [1.0, 5.0, 5.0, 5.0, None]
     assert RetryPolicy(1, lambda attempt: 9.0).next_delay(1, lambda: 0.5, asked=9.0) == 9.0
+
+
+def test_a_delay_that_doubles_for_ever_is_still_a_number():
+    capped = RetryPolicy(10_000, 1.0, backoff=2.0, max_delay=60.0)
+    assert capped.next_delay(5_000, lambda: 0.5) == 60.0
+    assert RetryPolicy(10_000, 1.0, backoff=2.0).next_delay(5_000, lambda: 0.5) == LONGEST
+    assert RetryPolicy(10_000, 0.0, backoff=2.0).next_delay(5_000, lambda: 0.5) == 0.0
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # not a matter of speed

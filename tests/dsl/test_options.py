@@ -26,7 +26,7 @@ def test_options_reach_the_spec() -> None:
         retries=3, retry_delay=[1, 2.5], retry_backoff=2, retry_jitter=0.1, max_retry_delay=60,
         retry_on=(ValueError, OSError), timeout=timedelta(minutes=1), deadline=90,
         executor="process", limits={"gpu": 1}, priority=-1, trigger_rule="all_done", cache=True,
-        cache_key="k", persist=False, outputs=2, on_interrupt="fail", version=3, tags=["a", "b"],
+        cache_key="k", persist=True, outputs=2, on_interrupt="fail", version=3, tags=["a", "b"],
     )
     retry = given.retry
     assert (retry.retries, retry.delay, retry.backoff, retry.jitter, retry.max_delay) == (
@@ -35,9 +35,15 @@ def test_options_reach_the_spec() -> None:
     assert retry.on == (ValueError, OSError)
     assert (given.timeout, given.deadline, given.executor) == (60.0, 90.0, "process")
     assert (given.limits, given.priority, given.trigger_rule) == ({"gpu": 1}, -1.0, "all_done")
-    assert (given.cache, given.cache_key, given.persist, given.outputs) == (True, "k", False, 2)
+    assert (given.cache, given.cache_key, given.persist, given.outputs) == (True, "k", True, 2)
     assert (given.on_interrupt, given.version, given.tags) == ("fail", "3", ("a", "b"))
     assert given.solo
+
+
+def test_what_must_not_be_repeated_is_kept() -> None:
+    assert not options(persist=False).persist
+    with pytest.raises(DefinitionError, match="leave one of them out"):
+        options(persist=False, on_interrupt="fail")
 
 
 def test_tasks_without_options_share_them() -> None:

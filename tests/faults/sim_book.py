@@ -65,6 +65,7 @@ class Book:
             # What is asked for may have been recorded at the last moment, and not been told.
             if key[0] in self.names and not self._may_start_over(key):
                 raise Broken(f"{key} was told to be done, and is not in the journal")
+            self.spent.discard(key)
         self.done = found
         self.excused = set(self.edited)
 
