@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from engine.core.dag import Dag
-from engine.core.events import Attempt
+from engine.core.events import Attempt, Restored
 from engine.core.rules import RULES
 from engine.core.states import (
     GOOD,
@@ -28,6 +28,7 @@ from engine.core.states import (
     RunState,
     TaskState,
 )
+from engine.runtime.replay import changes_to
 from tests.core.driver import Driver
 from tests.core.graphs import add
 
@@ -64,7 +65,8 @@ class MachineMachine(RuleBasedStateMachine):
         graph, sizes = built
         self.d = Driver(graph, sizes, limits={"gpu": 2}, on_failure=stop).start()
         self.succeeded: set[tuple[str, int]] = set()
-        self.discarded = False
+        self.undoable = None
+        """(what the last command reset, the record before it), until another command."""
 
     # -- what can happen ------------------------------------------------------------------
 
@@ -97,6 +99,7 @@ class MachineMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def cancel_a_task(self, data):
+        self.undoable = None
         tid = data.draw(st.integers(0, len(self.d.m.state) - 1))
         if tid < self.d.graph.size or self.is_live(tid):
             self.d.m.cancel([tid], self.d.now)
@@ -114,8 +117,27 @@ class MachineMachine(RuleBasedStateMachine):
         tid = data.draw(st.integers(0, len(self.d.m.state) - 1))
         if self.d.m.halted == "cancel" or not (tid < self.d.graph.size or self.is_live(tid)):
             return
+        before, last = self.d.record(), self.d.m.taken
         getattr(self.d.m, what)([tid], self.d.now)
         self.d.settle()
+        if self.d.m.taken is not last:
+            self.undoable = (self.d.m.taken, before)
+
+    @precondition(lambda self: self.undoable is not None)
+    @rule()
+    def undo(self):
+        (taken, before), self.undoable = self.undoable, None
+        m = self.d.m
+        if m.taken is not taken or taken.final or m.moved_on() is not None:
+            return
+        m.take_back(Restored(taken.bump, changes_to(before, taken.tids)), self.d.now)
+        self.d.settle()
+        for tid in taken.tids:
+            assert m.generation.get(tid, 1) == before.generation.get(tid, 1)
+            if IS_TERMINAL[before.state[tid]]:
+                assert m.state[tid] == before.state[tid], self.d.name(tid)
+                assert self.d.record().values[tid] is before.values[tid] \
+                    or self.d.record().values[tid] == before.values[tid]
 
     @precondition(lambda self: self.d.stops)
     @rule()

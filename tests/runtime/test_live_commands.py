@@ -11,7 +11,7 @@ import pytest
 from engine import task, workflow
 from engine.errors import RunError
 from tests.runtime.harness import Bench, first, note, wait_for
-from tests.runtime.live import LiveRun
+from tests.runtime.live import LiveRun, Watched
 
 
 def gated(body: Any) -> Any:
@@ -122,3 +122,30 @@ def test_rerun_pressed_twice_is_one_generation(bench: Bench):
     run = live.end()
     assert run.task_runs["a"].generation == 2
     assert bench.ledger.all() == ["a", "a"]
+
+
+def test_results_that_were_let_go_are_read_back_together(bench: Bench):
+    @task
+    def item(x):
+        return [x]
+
+    @task
+    def total(xs):
+        note("total")
+        return sum(x for (x,) in xs)
+
+    @task
+    def after(n):
+        return n
+
+    live = Watched(bench, gated(lambda: after(total(item.map(range(300))))), workers=2)
+    live.until("after", "SUCCESS")
+    assert live.live.look is not None
+    values = live.live.look._values
+    reads = []
+    read = values._reload
+    values._reload = lambda: reads.append(1) or read()
+    live.ask("rerun", "total")
+    wait_for(lambda: bench.ledger.all().count("total") == 2, "total again")
+    assert live.end().result == 300 * 299 // 2
+    assert len(reads) == 1
