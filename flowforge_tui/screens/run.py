@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from flowforge_tui.screens.steering import CarryOn
 
 #: Seconds between frames; and between looks when nothing has changed for a while, in seconds.
-FRAME, QUIET, CALM = 0.08, 0.3, 2.0
+FRAME, QUIET, CALM = 0.08, 0.3, 3.0
 #: Seconds between two looks at figures and gauges.
 FIGURES = 0.25
 #: A frame that took so long (seconds) makes the next ones rarer, so that drawing stays cheap.
@@ -127,13 +127,19 @@ class RunScreen(Travelling):
         self._ask_about_plan()
         second = int(time.time())
         clock, self._last_second = second != self._last_second, second
-        if changed or self._behind() or (clock and not self.feed.view.ended):
+        if changed or self._behind() or (clock and not self._still):
             self.frame(changed)
         elif clock or self.feed.live:  # what a task prints is no change of the run
             self.pane.frame(self.seen()[1], live=self.feed.live)
         self._check_host()
         self._set_pace(changed or self._behind() or self.leaving, began)
         self._skip = int((time.perf_counter() - began) / SLOW)
+
+    @property
+    def _still(self) -> bool:
+        """True if nothing looks different by time alone: the run is over, and panes that are drawn
+        less often than others have had their last turn."""
+        return self._quiet and self.feed.view.ended > 0.0
 
     def _behind(self) -> bool:
         """True while panes have not taken in all of a long past."""
