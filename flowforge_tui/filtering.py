@@ -51,6 +51,8 @@ FIELDS = {
     "tries": "attempts so far: tries>1",
     "worker": "the worker of the last attempt: worker:3",
 }
+#: What may stand behind the bracket in the name of an item that has a number alone.
+_IN_NUMBERS = frozenset("0123456789]")
 _COMPARED = frozenset({"dur", "tries"})
 
 #: What `f` shows.
@@ -169,16 +171,17 @@ class Name(_Text):
         if spread is None:
             return ()
         base, _, keys = spread
+        if keys is not None or "[" in stem:
+            name_of = view.name_of
+            return [t for t in ids if text in name_of(t).casefold()]
         before, bracket, after = text.partition("[")
-        if bracket:
-            if not stem.endswith(before):
-                return ()
-            if keys is None:
-                return [t for t in ids if f"{t - base}]".startswith(after)]
-            return [t for t in ids if f"{keys[t - base]}]".casefold().startswith(after)]
-        if keys is None:
+        if not _IN_NUMBERS.issuperset(after if bracket else text):
+            return ()
+        if not bracket:
             return [t for t in ids if text in f"{t - base}]"]
-        return [t for t in ids if text in f"{keys[t - base]}]".casefold()]
+        if not stem.endswith(before):
+            return ()
+        return [t for t in ids if f"{t - base}]".startswith(after)]
 
 
 class Pattern(Term):
@@ -191,7 +194,13 @@ class Pattern(Term):
 
     def keep(self, view: RunView, ids: Sequence[int], now: float) -> Sequence[int]:
         """As in `Term`."""
+        if not ids:
+            return ids
         search, name_of = self.pattern.search, view.name_of
+        spread = view.spread.get(view.node[ids[0]])
+        if spread is not None and spread[2] is None and isinstance(ids, range):
+            base, stem = spread[0], view.shape.names[view.node[ids[0]]]
+            return [t for t in ids if search(f"{stem}[{t - base}]")]
         return [t for t in ids if search(name_of(t))]
 
     def __eq__(self, other: object) -> bool:

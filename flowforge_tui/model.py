@@ -27,6 +27,7 @@ from engine.front import (
     RunMoved,
     Started,
     Succeeded,
+    inherit,
 )
 from flowforge_tui.attempts import NO_WORKER, AttemptLog, Ended, worker_of
 from flowforge_tui.pace import Pace
@@ -81,6 +82,8 @@ class RunView:
         """The section of each task run."""
         self.spread: dict[int, tuple[int, int, Sequence[str] | None]] = {}
         """Expanded node → (first item's id, number of items, their names or None)."""
+        self.previous: dict[int, tuple[int, int, Sequence[str] | None]] = {}
+        """The same of maps that start over, until they have their items again."""
         self.generation: dict[int, int] = {}
         """Where it is not 1."""
         self.errors: dict[int, tuple[str, ErrorInfo]] = {}
@@ -375,7 +378,7 @@ class RunView:
             self._set(a.tid, _RUNNING)
             self.number[a.tid], self.start[a.tid], self.end[a.tid] = a.number, a.start, 0.0
             worker = worker_of(a)
-            if worker != NO_WORKER:
+            if worker != NO_WORKER and self.is_live(a.tid):
                 self.worker[a.tid] = worker
             self.latest = max(self.latest, a.start)
 
@@ -418,10 +421,9 @@ class RunView:
 
     def _drop_items(self, node: int) -> None:
         """A map starts over: its items count no more, and its own entry does again."""
-        base, count, _ = self.spread[node]
-        for tid in range(base, base + count):
+        before = self.previous[node] = self.spread.pop(node)
+        for tid in range(before[0], before[0] + before[1]):
             self._uncount(tid)
-        del self.spread[node]
         self._runs.pop(self.section[node], None)
         self.state[node] = _PENDING
         self.counts[self.section[node]][_PENDING] += 1
@@ -440,6 +442,9 @@ class RunView:
         node, base, size = change.node, change.base, change.size
         if node in self.spread:
             self._drop_items(node)
+        before = self.previous.pop(node, None)
+        if before is not None:
+            inherit(self.generation, before, base, size, change.keys)
         self._grow(base + size, node, base)
         self._uncount(node)
         self.state[node] = _RUNNING
@@ -493,6 +498,7 @@ class RunView:
         view.state[:] = record.state
         view.number[:], view.start[:], view.end[:] = (
             array("H", record.number), array("d", record.start), array("d", record.end))
+        view.previous = {node: before[:3] for node, before in record.previous.items()}
         view.generation = dict(record.generation)
         view.errors, view.why = dict(record.errors), dict(record.why)
         view.due = {tid: due for tid, due in record.due.items()
@@ -522,7 +528,7 @@ class RunView:
         copy = RunView(self.shape)
         for name in ("state", "number", "start", "end", "node", "section"):
             setattr(copy, name, getattr(self, name)[:])
-        for name in ("spread", "generation", "errors", "why", "due", "worker", "tries"):
+        for name in ("spread", "previous", "generation", "errors", "why", "due", "worker", "tries"):
             setattr(copy, name, dict(getattr(self, name)))
         for name in ("run_state", "run_why", "began", "ended", "latest", "session"):
             setattr(copy, name, getattr(self, name))

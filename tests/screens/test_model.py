@@ -81,6 +81,33 @@ class ViewMachine(RuleBasedStateMachine):
         self.d.m.finish(batch, self.d.now)
         self.d.settle()
 
+    @rule(ends=st.lists(st.sampled_from(["ok", "ok", "fail", "hold"]), min_size=4, max_size=4))
+    def a_wave(self, ends):
+        """Several steps in one, so that runs get on before Hypothesis has enough of them."""
+        self.d.now += 2.0
+        self.d.m.tick(self.d.now)
+        for _ in range(2):
+            self.d.take(1e9, 1)
+        for i, a in enumerate(list(self.d.hands)):
+            how = ends[i % len(ends)]
+            if how == "hold":
+                if self.d.m.in_hand.get(a.tid) is a and not a.start:
+                    a.start = self.d.now
+                    self.d.m.announce([a])
+                    self.d.settle()
+            else:
+                self.d.end(a, how)
+
+    @rule(data=st.data())
+    def start_a_map_over(self, data):
+        """What its items failed at, or are at, is gone with them."""
+        over = [n for n in self.d.view.spread if self.d.m.halted != "cancel"]
+        if over:
+            node = data.draw(st.sampled_from(sorted(over)))
+            above = list(self.d.graph.nodes[node].upstream)
+            self.d.m.rerun(above[:1] or [node], self.d.now)
+            self.d.settle()
+
     @rule()
     def time_passes(self):
         self.d.now += 1.0
