@@ -79,6 +79,8 @@ class RunScreen(Travelling):
         self._last_change = 0.0
         self._quiet = False
         self._last_figures = 0.0
+        self._owes_figures = False
+        """True if the last frame was drawn without the panes that are drawn less often."""
         self._notes = 0
         self._proposal: Proposal | None = None
         """The plan that the person was last asked about."""
@@ -142,8 +144,9 @@ class RunScreen(Travelling):
         return self._quiet and self.feed.view.ended > 0.0
 
     def _behind(self) -> bool:
-        """True while panes have not taken in all of a long past."""
-        return self.figures.behind or (self.timeline.size.height > 0 and self.timeline.behind)
+        """True while panes have not taken in, or drawn, all that there is."""
+        timeline = self.timeline.size.height > 0 and self.timeline.behind
+        return timeline or self._owes_figures or self.figures.behind
 
     def _set_pace(self, busy: bool, at: float) -> None:
         """Look up often while things change: a turn of the timer costs 0.3 ms."""
@@ -172,7 +175,8 @@ class RunScreen(Travelling):
             self._frame_graph()
         self._fetch_details()
         at = time.monotonic()
-        if at - self._last_figures > FIGURES:
+        self._owes_figures = at - self._last_figures <= FIGURES
+        if not self._owes_figures:
             self._last_figures = at
             self._frame_figures(now)
 
