@@ -21,7 +21,7 @@ from engine.core.machine import Machine
 from engine.core.notices import RunEnded, RunStarted
 from engine.core.record import NO_VALUE, RunRecord
 from engine.core.states import FAILED, SUCCESS, RunState, TaskState
-from engine.errors import RunError, StorageError, StorageFull
+from engine.errors import DefinitionError, RunError, StorageError, StorageFull
 from engine.executors.guardian import Guardian, sweep
 from engine.executors.local import SequentialExecutor
 from engine.runtime.asking import asked_for
@@ -80,6 +80,7 @@ def execute(
     kept; KeyboardInterrupt once state is stored, if Ctrl-C ended it, and SystemExit(143) for
     SIGTERM, unless the program has a handler of its own for it. A failed run returns.
     """
+    _check_name(name)
     request = take_request(name)
     settings = settle(options, request.options)
     with no_collection():
@@ -107,6 +108,14 @@ def execute(
     request.run = run
     launch.raise_what_stopped_it()
     return run
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DefinitionError(f"the workflow's name {name!r} holds half a character (a lone "
+                              "surrogate), which cannot be stored; give it another") from None
 
 
 class Launch:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from textual import work
 from textual.widgets import Input
 
 from engine.front import wording
@@ -232,29 +234,39 @@ class Inspecting(Steering):
         for file in self._watched:
             self._watched[file] = newest([file])
 
+    @work(thread=True, exclusive=True, group="whole log")
     def action_pager(self) -> None:
         """Open $PAGER on the whole log of the selection."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "flowforge.log")
-            try:
-                self.pane.log_pane.save(file)
-            except OSError as error:
-                self.own.tell(f"{file}: {error.strerror}", severity="error")
-                return
-            command = [*shlex.split(os.environ.get("PAGER") or _PAGER), str(file)]
-            trouble = self.own.run_outside(command)
+        folder = tempfile.mkdtemp(prefix="flowforge-")
+        file = Path(folder, "flowforge.log")
+        try:
+            self.pane.log_pane.save(file)
+            self.app.call_from_thread(self._open_pager, file)
+        except OSError as error:
+            self._say_from_thread(f"{file}: {error.strerror}", "error")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _open_pager(self, file: Path) -> None:
+        command = [*shlex.split(os.environ.get("PAGER") or _PAGER), str(file)]
+        trouble = self.own.run_outside(command)
         if trouble:
             self.own.tell(trouble, severity="warning")
+        self.refresh(layout=True)
 
+    @work(thread=True, exclusive=True, group="whole log")
     def action_save(self) -> None:
         """Save the whole log of the selection to a file here."""
         path = Path(f"{self.feed.run_id or 'run'}-{time.strftime('%H%M%S')}.log").absolute()
         try:
             lines = self.pane.log_pane.save(path)
         except OSError as error:
-            self.own.tell(f"{path}: {error.strerror}", severity="error")
+            self._say_from_thread(f"{path}: {error.strerror}", "error")
         else:
-            self.own.tell(f"{wording.amount(lines, 'line')} saved to {path}")
+            self._say_from_thread(f"{wording.amount(lines, 'line')} saved to {path}")
+
+    def _say_from_thread(self, text: str, severity: str = "information") -> None:
+        self.app.call_from_thread(self.own.tell, text, severity=severity)
 
     def action_yank(self) -> None:
         """Copy something of the selection: asks what."""
@@ -264,8 +276,12 @@ class Inspecting(Steering):
         choices += [Choice(o.key, o.title, o.key) for o in offers.values() if o.key == "l"]
 
         def chosen(key: str | None) -> None:
-            if key:
+            if not key:
+                return
+            try:
                 self._copy(offers[key].get())
+            except OSError as error:
+                self.own.tell(f"the log cannot be read: {error.strerror}", severity="error")
 
         self.app.push_screen(Ask("Copy what?", [], choices), chosen)
 

@@ -505,3 +505,17 @@ def test_engine_is_imported_lazily_and_dsl_has_the_same_names() -> None:
         "for name in engine.__all__: getattr(engine, name)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_name_that_cannot_be_stored_is_refused(tmp_path):
+    @task
+    def one():
+        return 1
+
+    @workflow("half \ud800 a character")
+    def odd():
+        return one()
+
+    with pytest.raises(DefinitionError, match="surrogate"):
+        odd.options(home=tmp_path).run()
+    assert not list(tmp_path.glob("runs/*"))
