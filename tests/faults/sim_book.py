@@ -48,6 +48,8 @@ class Book:
         """At-most-once task runs that have begun, and for whose repetition there is no reason."""
         self.generations: set[tuple[Key, int]] = set()
         """Successes that were recorded, ever."""
+        self.possible: dict[Key, list[Any]] = {}
+        """What the attempts that have begun would return."""
         self.names: list[str] = []
         self._where: dict[int, Key] = {}
         self.begun = 0
@@ -101,6 +103,7 @@ class Book:
                 raise Broken(f"the resume discards the success of {key}")
             elif key not in stands and name not in aside:
                 del self.done[key]
+                self.spent.discard(key)
 
     def asked(self, names: Iterable[str]) -> None:
         """A person wants these to run again."""
@@ -145,7 +148,9 @@ class Book:
         if (key, a.generation) in self.generations and not self._may_start_over(key):
             raise Broken(f"{key} succeeded twice in generation {a.generation}")
         self.generations.add((key, a.generation))
-        self.done[key] = _plain(a.payload if a.payload is not ABSENT else a.value)
+        self.done[key] = value = _plain(a.payload if a.payload is not ABSENT else a.value)
+        if value not in self.possible.get(key, ()):
+            raise Broken(f"{key} succeeded with {value!r}, which no attempt of it has returned")
 
     def _reset(self, change: Reset) -> None:
         for t in change.tids:
@@ -181,6 +186,7 @@ class Book:
             if key in self.spent and not self.anything_goes and key[0] not in self.excused:
                 raise Broken(f"{key} must not be repeated, and begins a second time")
             self.spent.add(key)
+        self.possible.setdefault(key, []).append(step.value(args))
         if step.rule == "all_success":
             self._check_inputs(step, a.index, args)
 
