@@ -63,7 +63,8 @@ class ControlServer:
         """Stop listening."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        with suppress(OSError):  # a task may have closed what is not its own
+            self._socket.close()
         with suppress(OSError):
             self.path.unlink()
 
