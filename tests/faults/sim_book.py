@@ -19,7 +19,7 @@ from engine.core.events import (
     Succeeded,
 )
 from engine.core.record import NO_VALUE, RunRecord
-from engine.core.states import CANCELLED, FAILED, SUCCESS, FailureReason
+from engine.core.states import CANCELLED, FAILED, PENDING, SUCCESS, FailureReason
 from engine.worker.codec import ABSENT, Encoded, decode
 from tests.faults.sim_flow import Flow, Step
 
@@ -68,6 +68,8 @@ class Book:
             if key[0] in self.names and not self._may_start_over(key):
                 raise Broken(f"{key} was told to be done, and is not in the journal")
             self.spent.discard(key)
+        self.spent -= {self._where[t] for t in record.live_ids()
+                       if record.state[t] == PENDING and self._where[t][0] in self.excused}
         self.done = found
         self.excused = set(self.edited)
 
