@@ -90,6 +90,8 @@ if TYPE_CHECKING:
     from engine.telemetry.tasklog import LogTail as LogTail
     from engine.worker.capture import redirect_fds as redirect_fds
     from engine.worker.secrets import mask as mask
+    from engine.worker.standard import hold_standard_streams as hold_standard_streams
+    from engine.worker.standard import working_directory as working_directory
 
 _MODULES = {
     "engine.core.dag": ("Graph",),
@@ -130,6 +132,7 @@ _MODULES = {
     "engine.telemetry.tasklog": ("LogLine", "LogReader", "LogTail"),
     "engine.worker.capture": ("redirect_fds",),
     "engine.worker.secrets": ("mask",),
+    "engine.worker.standard": ("hold_standard_streams", "working_directory"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -13,7 +13,11 @@ from pathlib import Path
 _ROOT = str(Path(__file__).resolve().parents[1])
 
 if __name__ == "__main__":
-    if sys.path and sys.path[0] == os.getcwd() != _ROOT:
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:  # `main` says so
+        here = _ROOT
+    if sys.path and sys.path[0] == here != _ROOT:
         del sys.path[0]
     from flowforge_tui.cli import main
 

@@ -134,4 +134,9 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """The entry point."""
+    from engine.front import hold_standard_streams, working_directory
+
+    hold_standard_streams()
+    if working_directory() is None:
+        sys.exit("error: the working directory was deleted; change to another one")
     cli(prog_name="flowforge")

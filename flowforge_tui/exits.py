@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from engine import RunState
 from engine.errors import (
@@ -59,11 +60,26 @@ def tell(error: BaseException) -> int:
     if isinstance(error, FlowForgeError):
         say(f"error: {safe(str(error))}")
         return code_of_error(error)
+    hidden = _hidden_modules()
+    if hidden:
+        say(safe(f"error: {hidden[0]} has the name of one of Python's own modules, which is "
+                 "imported in its place; rename it"))
+        return USAGE
     import traceback
 
     say(safe("".join(traceback.format_exception(error))))
     say("This is a fault of FlowForge itself, not of your flow; please report it with the above.")
     return ENGINE_FAILED
+
+
+def _hidden_modules() -> list[str]:
+    """Files of the user's that were imported where Python's own module was meant."""
+    import sysconfig
+
+    own = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")} | {
+        str(Path(os.__file__).parent)})
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in sys.stdlib_module_names)
+    return [file for file in files if isinstance(file, str) and not file.startswith(own)]
 
 
 def say(text: str) -> None:

@@ -159,10 +159,12 @@ def sweep(run_id: str) -> int:
     """Kill what an earlier owner of the run left running; how many processes there were.
 
     For a resume, once it owns the run: its guardian may have been killed together with it.
+    Those of another engine that lives are spared: it works on a copy of the run elsewhere.
     """
     total = 0
     deadline = time.monotonic() + HUNT_FOR
-    while (found := kill_carriers(RUN_MARK, run_id)) and time.monotonic() < deadline:
+    others = frozenset(pid for pid in carriers(RUN_MARK, run_id) if _engine_lives(pid))
+    while (found := kill_carriers(RUN_MARK, run_id, others)) and time.monotonic() < deadline:
         total = max(total, found)
         time.sleep(0.01)
     return total
@@ -203,6 +205,31 @@ def _carriers_psutil(mark: str, value: str) -> list[int]:
         except (psutil.Error, OSError):
             continue
     return found
+
+
+def _engine_lives(pid: int) -> bool:
+    """True if the engine, other than this process, that a process was started for still runs.
+
+    It is known by its id, and by being older: an id that was used again is younger.
+    """
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - as above
+            entries = file.read().split(b"\0")
+        mark = f"{ENGINE_MARK}=".encode()
+        token = next(e.removeprefix(mark) for e in entries if e.startswith(mark))
+        engine = int(token.partition(b"-")[0])
+        return engine != os.getpid() and _started(engine) <= _started(pid)
+    except (OSError, ValueError, StopIteration):
+        return False
+
+
+def _started(pid: int) -> int:
+    """When a process started, in clock ticks since the machine did. Raises OSError, ValueError."""
+    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as above
+        fields = file.read().rpartition(b")")[2].split()
+    if fields[0] in (b"Z", b"X"):
+        raise ValueError("it has ended")
+    return int(fields[19])
 
 
 def kill_group(pid: int) -> bool:

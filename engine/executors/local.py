@@ -155,8 +155,20 @@ class ThreadExecutor:
             alive = [w for w in self._workers if w.given_up is None and not w.leaving]
             for w in alive[workers:]:
                 w.leaving = True
-            for _ in range(workers - len(alive)):
-                self._add()
+            for more in range(workers - len(alive)):
+                try:
+                    self._add()
+                except RuntimeError as error:
+                    self._do_with(len(alive) + more, error)
+                    return
+
+    def _do_with(self, workers: int, error: RuntimeError) -> None:
+        """No more threads can be had; with one at least the run goes on."""
+        self._wanted = workers
+        if not workers:
+            raise error
+        self._hub.note(f"only {workers:,} threads could be started ({error}); the run goes on "
+                       "with these")
 
     def renew(self) -> None:
         """Functions come with each attempt."""
@@ -165,10 +177,14 @@ class ThreadExecutor:
         worker = LocalWorker(self._made)
         self._made += 1
         self._workers.append(worker)
-        threading.Thread(
-            target=self._loop, args=(worker,), name=f"flowforge-{self.lane}-{worker.index}",
-            daemon=True,
-        ).start()
+        try:
+            threading.Thread(
+                target=self._loop, args=(worker,), name=f"flowforge-{self.lane}-{worker.index}",
+                daemon=True,
+            ).start()
+        except RuntimeError:
+            self._workers.remove(worker)
+            raise
 
     def _loop(self, worker: LocalWorker) -> None:
         hub = self._hub

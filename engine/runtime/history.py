@@ -44,6 +44,8 @@ class History:
         self.metrics: dict[str, Any] = {}
         self.seq = 0
         """The last row folded."""
+        self.run_id: str | None = None
+        """Whose snapshot it was read from; None: from none."""
         self.damage: list[str] = []
         """What could not be read, in words; empty if all is well."""
         self.graph_seq = 0
@@ -137,11 +139,12 @@ def _plain(mapping: dict[int, Any]) -> list[list[Any]]:
     return [[k, v] for k, v in mapping.items()]
 
 
-def pack_history(history: History) -> bytes:
-    """The whole history as one msgpack document."""
+def pack_history(history: History, run_id: str | None = None) -> bytes:
+    """The whole history of a run as one msgpack document."""
     r = history.record
     body: bytes = msgpack.packb(
         {
+            "run_id": run_id,
             "about": history.about,
             "sessions": history.sessions,
             "metrics": history.metrics,
@@ -204,6 +207,7 @@ def unpack_history(seq: int, body: bytes) -> History:
     d = msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False)
     h = History()
     h.seq = seq
+    h.run_id = d.get("run_id")
     h.about, h.sessions, h.metrics, h.damage = (
         d["about"], d["sessions"], d["metrics"], d["damage"])
     h.graph_seq = d["graph"]
@@ -243,6 +247,8 @@ def load_history(run_dir: Path, rows_after: Any, meta: Mapping[str, str]) -> His
     if found is not None:
         try:
             history = unpack_history(*found)
+            if history.run_id not in (None, run_dir.name):
+                raise ValueError(f"it is of run {history.run_id}")
         except Exception as error:
             history = History()
             history.damage.append(f"the snapshot does not unpack: {error}")
@@ -252,4 +258,5 @@ def load_history(run_dir: Path, rows_after: Any, meta: Mapping[str, str]) -> His
 
 def save_snapshot(run_dir: Path, history: History, *, sync: bool) -> None:
     """Write the history as the run's snapshot, atomically."""
-    write_snapshot(run_dir / "snapshot.msgpack", history.seq, pack_history(history), sync=sync)
+    write_snapshot(run_dir / "snapshot.msgpack", history.seq,
+                   pack_history(history, run_dir.name), sync=sync)

@@ -59,6 +59,7 @@ from engine.telemetry.metrics import Metrics, Sampler
 from engine.worker.clock import now
 from engine.worker.codec import ABSENT, BlobRef
 from engine.worker.sendable import check_sendable
+from engine.worker.standard import hold_standard_streams, working_directory
 
 #: Seconds that a task which runs in the caller's thread has to end after the third Ctrl-C.
 LEAVE_AFTER = 1.0
@@ -81,6 +82,9 @@ def execute(
     SIGTERM, unless the program has a handler of its own for it. A failed run returns.
     """
     _check_name(name)
+    hold_standard_streams()
+    if working_directory() is None:
+        raise RunError("the working directory was deleted; start from another one")
     request = take_request(name)
     settings = settle(options, request.options)
     with no_collection():

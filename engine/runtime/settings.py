@@ -49,6 +49,10 @@ class Settings:
     """True: on a screen; False: on none; None: as whoever starts it sees fit."""
 
 
+#: Threads or processes of one run, at most; a machine has some 32,000 threads in all.
+MOST_WORKERS = 10_000
+
+
 def usable_cpus() -> int:
     """CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -60,6 +64,9 @@ def settle(options: RunOptions, flags: RunOptions) -> Settings:
     """Merge all sources. Raises ConfigError naming the source of a wrong value."""
     o = flags.over(options, from_environment(os.environ), from_pyproject(Path.cwd()))
     resume = o.resume if o.resume is not None else "auto"
+    if o.workers and o.workers > MOST_WORKERS:
+        raise ConfigError(f"workers={o.workers:,} is not possible: at most {MOST_WORKERS:,}; what "
+                          "only waits can be `async def`, 10,000 at once on one thread")
     return Settings(
         executor=_chosen("executor", o.executor or "thread"),
         workers=o.workers or usable_cpus(),

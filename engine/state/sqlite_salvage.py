@@ -45,14 +45,14 @@ def examine(path: Path) -> Findings:
             _check_structure(connection, found)
             check_end(connection, found.notes, log_missing)
     except sqlite3.DatabaseError as exc:
-        if _cannot_open(exc):
+        if cannot_open(exc):
             raise
         found.notes.append(f"run.db is damaged ({exc})")
         found.unusable = True
     return found
 
 
-def _cannot_open(exc: sqlite3.DatabaseError) -> bool:
+def cannot_open(exc: sqlite3.DatabaseError) -> bool:
     """True where the file may well be sound: no permission, no descriptors, locked."""
     code = getattr(exc, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR
     if code in (_IOERR_READ, _IOERR_SHORT_READ):
@@ -135,7 +135,7 @@ def _copy(path: Path, target: sqlite3.Connection, epoch: int) -> None:
                      for r in read_rows(source, 0, []) if r.data is not None)
             target.executemany("INSERT INTO journal VALUES (?, ?, ?)", sound)
     except sqlite3.DatabaseError as exc:
-        if _cannot_open(exc):
+        if cannot_open(exc):
             raise
         # Not even its tables are there: the run starts from its snapshot, or anew.
     words[".sealed"] = str(last_seq(target) or 0)

@@ -11,6 +11,7 @@ Rule 4: only SQLite opens `run.db`: closing any other descriptor of it would dro
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +47,7 @@ CHECKPOINT_PAGES: Final = 8000
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """A connection in autocommit mode; `mode` is ro, rw or rwc. Raises sqlite3.Error."""
     return sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,

@@ -126,24 +126,35 @@ class SqliteStore(SqliteReader):
         A damaged file is rebuilt from what can be read; see `damage`.
         Raises Fenced, NewerSchema, StorageFull, StorageError.
         """
-        from engine.state.sqlite_salvage import examine, finish_rebuild, rebuild
+        from engine.state.sqlite_salvage import cannot_open, examine, finish_rebuild, rebuild
 
         finish_rebuild(path)
         if not path.exists():
             raise StorageError(f"{path} is missing; the run cannot be resumed without it")
         with _translated(path):
             found = examine(path)
-            if found.unusable:
-                found.notes.append(f"the damaged file is kept as {rebuild(path, epoch)}")
-            connection = connect_writer(path, durability)
-            try:
-                found.notes += _lost_in_log(connection, path)
-                _claim(connection, epoch)
-                store = cls(path, connection, durability, epoch, last_seq(connection) or 0)
-            except BaseException:
-                connection.close()
-                raise
-        store.damage += found.notes
+            if not found.unusable:
+                try:
+                    return cls._take(path, durability, epoch, found.notes)
+                except sqlite3.DatabaseError as exc:
+                    if cannot_open(exc):
+                        raise
+                    # What reading does not mind may still be too damaged to be written to.
+                    found.notes.append(f"run.db is damaged ({exc})")
+            found.notes.append(f"the damaged file is kept as {rebuild(path, epoch)}")
+            return cls._take(path, durability, epoch, found.notes)
+
+    @classmethod
+    def _take(cls, path: Path, durability: str, epoch: int, notes: list[str]) -> SqliteStore:
+        connection = connect_writer(path, durability)
+        try:
+            notes += _lost_in_log(connection, path)
+            _claim(connection, epoch)
+            store = cls(path, connection, durability, epoch, last_seq(connection) or 0)
+        except BaseException:
+            connection.close()
+            raise
+        store.damage += notes
         return store
 
     @staticmethod
@@ -201,7 +212,9 @@ class SqliteStore(SqliteReader):
         return self._execute(_INSERT, (seq, row_crc(seq, data), data, self._epoch)).rowcount
 
     def _append_with(self, seq: int, data: bytes, meta: dict[str, str]) -> int:
-        words = [(k, v, meta_crc(k, v)) for k, v in meta.items() if k != _EPOCH]
+        # A path may hold what is no character; SQLite's text cannot.
+        clean = {k: v.encode("utf-8", "backslashreplace").decode() for k, v in meta.items()}
+        words = [(k, v, meta_crc(k, v)) for k, v in clean.items() if k != _EPOCH]
         self._execute("BEGIN IMMEDIATE")
         written = self._insert(seq, data)
         if written:
