@@ -218,18 +218,11 @@ def _engine_lives(pid: int) -> bool:
         mark = f"{ENGINE_MARK}=".encode()
         token = next(e.removeprefix(mark) for e in entries if e.startswith(mark))
         engine = int(token.partition(b"-")[0])
-        return engine != os.getpid() and _started(engine) <= _started(pid)
     except (OSError, ValueError, StopIteration):
         return False
-
-
-def _started(pid: int) -> int:
-    """When a process started, in clock ticks since the machine did. Raises OSError, ValueError."""
-    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as above
-        fields = file.read().rpartition(b")")[2].split()
-    if fields[0] in (b"Z", b"X"):
-        raise ValueError("it has ended")
-    return int(fields[19])
+    fields = _stat(engine)
+    lives = bool(fields) and fields[0] not in (b"Z", b"X")
+    return lives and engine != os.getpid() and int(fields[19]) <= int(_started(pid) or 0)
 
 
 def kill_group(pid: int) -> bool:
@@ -339,11 +332,17 @@ def _is_guardian(process: int) -> bool:
 
 def _started(process: int) -> str:
     """When a process started, in the system's own count; empty if there is none."""
+    fields = _stat(process)
+    return fields[19].decode() if fields else ""
+
+
+def _stat(process: int) -> list[bytes]:
+    """What the system tells of a process, from its state on; nothing if there is none."""
     try:
         with open(f"/proc/{process}/stat", "rb") as file:  # noqa: PTH123 - as above
-            return file.read().rpartition(b")")[2].split()[19].decode()
-    except (OSError, IndexError):
-        return ""
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def _hunt(token: str, groups: set[int], seen: dict[int, str]) -> None:
