@@ -315,9 +315,9 @@ class TaskTree(LineView):
 
     def _go_along(self) -> bool:
         """Leave a task run that ended for one that runs."""
-        tid = self.tid
+        kind, id = self._at if self._at is not None else (GROUP, -1)
         running = (TaskState.RUNNING, TaskState.CANCELLING)
-        if tid is not None and self.view.state_of(tid) in running:
+        if kind == TASK and self.view.state_of(id) in running:
             return False
         at = self.tree_rows.running()
         if at < 0:
