@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from textual.app import App, SuspendNotSupported, SystemCommand
+from textual.app import SuspendNotSupported, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
 from flowforge_tui.keys import RUN_KEYS, keymap_file, read_keymap
 from flowforge_tui.look import Look
 from flowforge_tui.safe_text import safe_line
+from flowforge_tui.typed import KeysInOrder
 
 if TYPE_CHECKING:
     from flowforge_tui.feed import Feed
@@ -36,7 +37,7 @@ _ENDING = ("SIGTERM", "SIGHUP", "SIGQUIT")
 _TOAST = 300
 
 
-class FlowForgeApp(App[None]):
+class FlowForgeApp(KeysInOrder):
     """Shows one screen after the other until there is none left."""
 
     CSS_PATH = "flowforge.tcss"

@@ -164,6 +164,8 @@ class LiveFeed(Feed):
         self._live = live
         if self._wanted:
             self.stop(self._wanted)
+        if self._closed and live.close is not None:
+            live.close()
 
     def changes(self, batch: Sequence[Change]) -> None:
         """Recorded changes."""

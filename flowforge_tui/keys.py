@@ -24,7 +24,7 @@ class Key(NamedTuple):
     """Textual's names, with commas between alternatives."""
     action: str
     shown: str
-    """As help shows the keys."""
+    """As help shows the keys; empty: another one stands for it there."""
     text: str
     """What it does."""
     group: str
@@ -137,8 +137,9 @@ TRAVEL_KEYS: tuple[Key, ...] = (
     Key("step_on", "full_stop", "step(1)", ".", "a change on in time", "travel"),
     Key("leap_back", "less_than_sign", "leap(-1)", "<", "5 % of the run back", "travel"),
     Key("leap_on", "greater_than_sign", "leap(1)", ">", "5 % of the run on", "travel"),
-    *(Key(f"tenth_{n}", str(n), f"tenth({n})", str(n), f"to {n * 10} % of the run", "travel")
-      for n in range(10)),
+    Key("tenth_0", "0", "tenth(0)", "0 … 9", "to 0 %, 10 % … 90 % of the run", "travel"),
+    *(Key(f"tenth_{n}", str(n), f"tenth({n})", "", f"to {n * 10} % of the run", "travel")
+      for n in range(1, 10)),
 )
 
 TREE_OWN_KEYS: tuple[Key, ...] = (

@@ -211,10 +211,9 @@ def _see_through(host: Host, *, goes_on: bool) -> None:
     if goes_on:
         exits.say("the screen is gone; the run goes on (Ctrl-C stops it, to be resumed)")
         host.feed.tell_on_in_lines()
-    else:
-        host.close()
-        if not host.level and host.feed.unfinished:
-            host.stop(2)
+    elif not host.level and host.feed.unfinished:
+        host.stop(2)
+    host.close()
     while True:
         try:
             if host.join(1.0):

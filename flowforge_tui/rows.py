@@ -6,7 +6,8 @@ Rule 2: what asks for attention floats up: of an open section the failed, those 
         and the running, a few of each, then one row for the rest of them.
 Rule 3: what a person opened or folded stays so; the rest opens when something of it runs or
         failed, and folds when all of it ended well.
-Rule 4: a refresh costs what changed since the last one.
+Rule 4: the task run under the cursor (`pinned`) keeps its row, however it ends.
+Rule 5: a refresh costs what changed since the last one.
 """
 
 from __future__ import annotations
@@ -147,6 +148,8 @@ class Rows:
         self.caps = caps if caps is not None else Caps()
         self.sort = Sort.DEFINITION
         self.filter: Filter | None = None
+        self.pinned = -1
+        """The task run whose row stays though it asks for nothing any more; -1: none."""
         self.groups: list[str] = []
         """Paths of the nested workflows that have rows."""
         self.top: list[Block] = []
@@ -290,7 +293,8 @@ class Rows:
         """Work out what a block shows. Its parents have been measured already."""
         counts = block.counts
         hot = any(counts[s] for s in HOT)
-        block.woken = hot or (block.woken and any(counts[s] for s in _OPEN_STATES))
+        block.woken = hot or (block.woken and (
+            any(counts[s] for s in _OPEN_STATES) or self._is_pinned(block)))
         block.open = block.kind != TASK and self._is_open(block)
         block.tids, block.rest = (), False
         if self._is_hidden(block):
@@ -299,6 +303,11 @@ class Rows:
         if block.open and block.is_bundle:
             self._fill(block)
         block.size = 1 + len(block.tids) + block.rest
+
+    def _is_pinned(self, block: Block) -> bool:
+        """True if the pinned task run is in a block, or in what is in it."""
+        owner = self.block_of(TASK, self.pinned) if self.pinned >= 0 else None
+        return owner is not None and any(above is block for above in owner.path())
 
     def _is_open(self, block: Block) -> bool:
         chosen = self._chosen.get(block.key)
@@ -345,6 +354,8 @@ class Rows:
                             ((TaskState.UP_FOR_RETRY,), caps.retry),
                             ((TaskState.RUNNING, TaskState.CANCELLING), caps.running)):
             found += sorted(islice(self._hot(block, states), cap))
+        if self._is_pinned(block) and self.pinned not in found:
+            found.append(self.pinned)
         return found
 
     def _hot(self, block: Block, states: Sequence[TaskState]) -> Iterator[int]:

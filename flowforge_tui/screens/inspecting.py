@@ -68,6 +68,10 @@ class Inspecting(Steering):
         """As in `Steering`."""
         return self.tree_pane.selection()
 
+    def unmark(self) -> None:
+        """As in `Steering`."""
+        self.tree_pane.clear_marks()
+
     # -- the tree, the pane ---------------------------------------------------------------------
 
     def action_tree(self, what: str) -> None:

@@ -16,7 +16,7 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from flowforge_tui.keys import Key, bindings
+from flowforge_tui.keys import MOVE_KEYS, Key, bindings
 from flowforge_tui.widgets.keybar import KeyBar
 from flowforge_tui.widgets.runs import RunList, WorkflowList
 
@@ -47,7 +47,7 @@ class LauncherScreen(Screen[None]):
     LauncherScreen .title { height: 1; padding: 0 1; color: $text-muted; text-style: bold; }
     LauncherScreen WorkflowList { height: 1fr; max-height: 50%; }
     LauncherScreen RunList { height: 1fr; }
-    LauncherScreen Input { display: none; dock: bottom; height: 3; }
+    LauncherScreen Input { display: none; height: 3; }
     LauncherScreen Input.-open { display: block; }
     """
     BINDINGS = [*bindings(KEYS), Binding("shift+tab", "next_pane", show=False)]
@@ -193,7 +193,7 @@ class LauncherScreen(Screen[None]):
         """All keys."""
         from flowforge_tui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen())
+        self.app.push_screen(HelpScreen((*KEYS, *MOVE_KEYS)))
 
 
 def _hosted(host: Host) -> tuple[Feed, Host | None]:

@@ -297,6 +297,11 @@ class RunScreen(Travelling):
             pane.action_tab("error" if failed or summed else "log")
         pane.frame(self.seen()[1], live=self.feed.live)
 
+    @on(TaskTree.Changed)
+    def _set(self) -> None:
+        """What is marked, filtered and sorted is told in the last line."""
+        self.query_one(KeyBar).tell(self.tree_pane.status)
+
     @on(TaskTree.Opened)
     def _opened(self) -> None:
         """Enter on a task run: its details take the keys, and the room if there is little."""

@@ -19,6 +19,7 @@ from textual.screen import Screen
 from engine import RunState, TaskState
 from engine.errors import FlowForgeError
 from engine.front import wording
+from flowforge_tui.downstream import taken_along
 from flowforge_tui.screens.ask import NO, YES, Ask, Choice
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class Steering(Screen[None]):
 
     def selected(self) -> list[int]:
         """The task runs that are marked, else those under the cursor."""
+        raise NotImplementedError
+
+    def unmark(self) -> None:
+        """The marked were given a command: they are marked no more."""
         raise NotImplementedError
 
     def take(self, host: Host) -> None:
@@ -106,9 +111,9 @@ class Steering(Screen[None]):
         found = self._chosen(_RERUN, "nothing to rerun here: it has not ended yet")
         if not found:
             return
-        below = self._downstream(found)
+        below = taken_along(self.view, found)
         lost = sum(self.view.state_of(tid) in (TaskState.SUCCESS, TaskState.CACHED)
-                   for tid in {*found, *below})
+                   for tid in (*found, *below))
         title = f"Rerun {wording.amount(len(found), 'task run')} and everything downstream?"
         lines = [*self._listed(found), f"downstream of that: {len(below):,}",
                  f"results thrown away: {lost:,}"]
@@ -121,20 +126,9 @@ class Steering(Screen[None]):
         more = len(tids) - len(names)
         return [*names, f"… and {more:,} more"] if more > 0 else names
 
-    def _downstream(self, roots: Sequence[int]) -> list[int]:
-        """The task runs below these, by node: what a rerun takes along at most."""
-        view, seen = self.view, {self.view.node[tid] for tid in roots}
-        todo, nodes = list(seen), []
-        while todo:
-            for child in view.shape.downstream(todo.pop()):
-                if child not in seen:
-                    seen.add(child)
-                    todo.append(child)
-                    nodes.append(child)
-        return [tid for node in nodes for tid in view.items(node)]
-
     def _again(self, command: str, tids: Sequence[int]) -> None:
         names = self._names(tids)
+        self.unmark()
         if self.feed.live:
             more = {"reload": True} if self.code_changed() else {}
             self.send(command, names, **more)
@@ -178,6 +172,7 @@ class Steering(Screen[None]):
 
         def answered(answer: str | None) -> None:
             if answer:
+                self.unmark()
                 self.send("cancel", names if answer == "tasks" else ())
 
         self.app.push_screen(Ask("Cancel?", self._listed(found), choices), answered)

@@ -1,7 +1,7 @@
 """The tree of a run's task runs: the widget around `rows`, `cells` and `tree_columns`.
 
 Rule 1: the cursor stays on its task run, section or group, whatever comes and goes around it;
-        if that is folded away, it goes to what it is folded into.
+        if a person folds that away, it goes to what it is folded into.
 Rule 2: a key that does nothing here says why.
 Rule 3: the widget knows nothing of the engine: what a QUEUED task run waits for, and how far
         a running one is, the app tells it.
@@ -196,6 +196,22 @@ class TaskTree(LineView):
         row = self.row
         return [] if row is None else list(self.tree_rows.tasks_of(row.kind, row.id))
 
+    @property
+    def status(self) -> str:
+        """What a person has set here and may forget: marks, filter, order; "" if nothing."""
+        told = []
+        if self.marked.tids:
+            told.append(f"{len(self.selection()):,} marked")
+        if self._anchor is not None:
+            told.append("range")
+        if self.filter_text:
+            told.append(f"/{self.filter_text}")
+        if self.tree_rows.sort is not Sort.DEFINITION:
+            told.append(_SORTED[self.tree_rows.sort])
+        if self.follows:
+            told.append("following")
+        return f" {self.look.marks.dot} ".join(told)
+
     def clear_marks(self) -> bool:
         """Take all marks off; False if there were none."""
         had = self._anchor is not None
@@ -298,6 +314,7 @@ class TaskTree(LineView):
 
     def _refresh(self) -> bool:
         rows, now = self.tree_rows, self.teller.now
+        rows.pinned = self._at[1] if self._at is not None and self._at[0] == TASK else -1
         self.view.pace.read()
         changed = rows.refresh(now)
         if rows.is_stale and perf_counter() >= self._next_filter:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -27,8 +28,14 @@ import pyte
 #: Seconds that anything may take before a test fails. The machine may be busy.
 PATIENCE = 60.0
 
-#: What the emulator does not know, and would print: Textual's questions to the terminal.
-_UNKNOWN = (b"\x1b[>", b"\x1b[?2026$p", b"\x1b[?2048$p", b"\x1b[=", b"\x1b[<u")
+#: What the emulator does not know, and would print: questions and modes of keyboards.
+_UNKNOWN = re.compile(rb"\x1b\[(?:[>=<][0-9;:]*[@-~]|\?[0-9;]*\$p)")
+
+#: Colours, modes, places of the cursor: what is no text.
+_STYLE = re.compile(rb"\x1b\[[0-9;?<>=]*[@-~]")
+
+#: The beginning of a sequence whose end has not been read yet.
+_BEGUN = re.compile(rb"\x1b(?:\[[0-9;:?>=<$]*)?\Z")
 
 #: The session's leader, as a shell is, which outlives the program: were that the leader, or the
 #: leader gone, the terminal would be hung up, and nobody could restore it. `$0`: takes the code.
@@ -44,6 +51,7 @@ class PtyTerminal:
     ) -> None:
         """`arguments`: of `python -m flowforge_tui`."""
         self.written = b""
+        self._held = b""
         self._code = Path(tempfile.mkdtemp()) / "code"
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
@@ -98,9 +106,11 @@ class PtyTerminal:
         return not self._code.exists()
 
     def _feed(self, data: bytes) -> None:
-        for unknown in _UNKNOWN:
-            data = data.replace(unknown, b"\x1b[?")
-        self._stream.feed(data)
+        data = self._held + data
+        begun = _BEGUN.search(data)
+        cut = begun.start() if begun else len(data)
+        self._held = data[cut:]
+        self._stream.feed(_UNKNOWN.sub(b"", data[:cut]))
 
     # -- acting ------------------------------------------------------------------------------
 
@@ -135,6 +145,13 @@ class PtyTerminal:
             if time.monotonic() > deadline:
                 raise AssertionError(f"it did not end; the screen is\n{self.text}")
         return int(self._code.read_text())
+
+    @property
+    def outside(self) -> str:
+        """What was written on the ordinary screen since the program's own was last closed."""
+        self._read(0.0)
+        written = self.written.rpartition(b"\x1b[?1049l")[2]
+        return _STYLE.sub(b"", written).decode().replace("\r\n", "\n")
 
     @property
     def restored(self) -> bool:
