@@ -393,19 +393,26 @@ class Dispatch(Spread):
             self._due.pop(tid, None)
             self._forget_failures(tid)
             if tid in self.in_hand and tid not in self.doomed:
-                self.doomed.add(tid)
-                self.asks.append(Stop(self.in_hand[tid], "cancel"))
+                self._doom(tid)
         for tid in bump:
             self.generation[tid] = self.generation.get(tid, 1) + 1
             self.tries.pop(tid, None)
+
+    def _doom(self, tid: int) -> None:
+        """An attempt in hand counts no more. It is marked before its inputs are let go: one that
+        has not begun must not begin without them.
+        """
+        attempt = self.in_hand[tid]
+        attempt.cancelled = True
+        self.doomed.add(tid)
+        self.asks.append(Stop(attempt, "cancel"))
 
     def _drop_items(self, k: int) -> None:
         """A group whose producer starts over: its items go, and are made anew."""
         for tid in range(self.base[k], self.base[k] + self.count[k]):
             self.failed.discard(tid)
             if tid in self.in_hand and tid not in self.doomed:
-                self.doomed.add(tid)
-                self.asks.append(Stop(self.in_hand[tid], "cancel"))
+                self._doom(tid)
             self.state[tid] = CANCELLED
         self.state[k] = PENDING
         self._dropped[k] = self.base[k], self.count[k], self.keys.pop(k, None)

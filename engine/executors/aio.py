@@ -16,6 +16,7 @@ import threading
 
 from engine.core.events import Attempt
 from engine.core.states import CANCELLED
+from engine.errors import AttemptStopped
 from engine.executors.base import Hub, Why
 from engine.worker.call import check_outputs, report_exception, report_timeout, stored_result
 from engine.worker.clock import now
@@ -104,6 +105,8 @@ class AsyncExecutor:
         a.start = now()
         try:
             args, kwargs = self._hub.arguments(a)
+            if a.cancelled:  # looked at last: what it reads may be gone
+                raise AttemptStopped("cancelled before it started")
             async with asyncio.timeout(a.timeout):
                 value = await self._call(a, args, kwargs)
             if spec.options.outputs is not None:

@@ -80,6 +80,8 @@ class LocalWorker:
             try:
                 try:
                     args, kwargs = arguments(a)
+                    if a.cancelled:  # looked at last: what it reads may be gone
+                        raise AttemptStopped("cancelled before it started")
                     if spec.resources:
                         value = call(spec, args, kwargs, self.resources)
                     else:

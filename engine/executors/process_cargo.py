@@ -236,12 +236,15 @@ class _Load:
         self.bytes = 0
 
     def add(self, a: Attempt) -> bool:
-        """Take an attempt in; False: it was reported as failed."""
+        """Take an attempt in; False: it was reported as failed, or cancelled."""
         a.run = self._hub.run
         a.worker = self._worker
         start = len(self.values)
         try:
             args, kwargs = self._hub.stored_arguments(a)
+            if a.cancelled:  # looked at last: what it reads may be gone
+                a.stop(CANCELLED, "cancelled before it started")
+                return False
             spec = a.node.spec
             key = (spec, len(args), *kwargs) if kwargs else (spec, len(args))
             shape = self._packer.shape(self, key)

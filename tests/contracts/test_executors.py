@@ -454,3 +454,50 @@ def test_nothing_of_a_silent_run_reaches_the_console(launch, capfd):
 
     launch(flow)
     assert "not for the console" not in capfd.readouterr().out
+
+
+@pytest.mark.fault(39)
+def test_what_was_handed_out_and_is_reset_before_it_begins_never_begins(
+    launch, executor, tmp_path, monkeypatch
+):
+    """Its inputs are let go by then: a function would be called with `Missing`."""
+    from engine.runtime.runner import Runner
+
+    real = Runner.stored_arguments if executor == "process" else None
+    seen: list[str] = []
+
+    @task
+    def first():
+        return 1
+
+    @task
+    def second(x, path):
+        with open(path, "a") as f:
+            f.write(f"{x!r}\n")
+        return x + 1
+
+    @workflow
+    def flow(path: str):
+        return second(first(), path)
+
+    def reset_once(runner, attempt):
+        """The moment before a worker reads the arguments: somebody reruns `first`."""
+        if attempt.node.name == "second" and not seen:
+            seen.append("reset")
+            runner.command(lambda machine, at: machine.rerun([0], at))
+        return (real(runner, attempt) if real is not None
+                else runner.values.arguments(attempt))
+
+    if executor == "process":
+        monkeypatch.setattr(Runner, "stored_arguments", reset_once)
+    else:
+        made = Runner.__init__
+
+        def init(self, *args, **kwargs):
+            made(self, *args, **kwargs)
+            self.arguments = lambda attempt: reset_once(self, attempt)
+
+        monkeypatch.setattr(Runner, "__init__", init)
+    run = launch(flow, path=str(tmp_path / "seen"))
+    assert run.result == 2 and seen == ["reset"]
+    assert (tmp_path / "seen").read_text() == "1\n"

@@ -464,6 +464,7 @@ def test_an_item_in_hand_whose_map_is_made_anew_is_not_run_again_beside_it():
     d.m.rerun([d.id("rows")], d.now)
     d.settle()
     d.end(d.take()[0])  # rows, and with it `first` has new items
+    assert old.cancelled, "it must not begin: what it reads is let go"
     d.end(old, "fail")
     handed = d.take(1e9, 10)
     assert old.tid not in [a.tid for a in handed]

@@ -399,6 +399,11 @@ class World:
             w.args = [_unpacked(x) for x in runner.stored_arguments(a)[0]]
         else:
             w.args = runner.arguments(a)[0]
+        if a.cancelled:
+            a.start = a.end = self.now
+            a.stop(CANCELLED, "cancelled before it started")
+            w.done.append(a)
+            return
         a.start = self.now
         w.current, w.told, w.hung = a, None, self.chance("hung")
         self.book.begin(a, w.args)
