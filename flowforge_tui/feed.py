@@ -138,6 +138,7 @@ class LiveFeed(Feed):
     def __init__(self) -> None:
         super().__init__()
         self._live: Live | None = None
+        self._beginning = threading.Lock()
         self._batches: deque[Sequence[Change]] = deque()
         self._fresh: RunView | None = None
         self._lines: Reporter | None = None
@@ -161,7 +162,11 @@ class LiveFeed(Feed):
         self.logs, self.resumed, self.progress = live.logs, live.resumed, live.progress
         self._fresh = RunView.of_record(Shape(live.outline), live.record)
         Past(self._fresh)
-        self._live = live
+        with self._beginning:
+            if self._lines is not None:
+                self._lines.begin(live)
+            self._live = live
+        # `stop` and `close` reach the run from here on; what they were told before counts, too.
         if self._wanted:
             self.stop(self._wanted)
         if self._closed and live.close is not None:
@@ -201,7 +206,7 @@ class LiveFeed(Feed):
     def review(self, plan: Plan) -> Mapping[int, Wish] | None:
         """Put a plan to the person, and wait for the answer."""
         proposal = self.proposal = Proposal(plan)
-        if self._closed:
+        if self._closed or self._wanted:
             proposal.answer(None)
         wishes = proposal.wait()
         self.proposal = None
@@ -223,17 +228,19 @@ class LiveFeed(Feed):
 
     def _refuse(self) -> None:
         """Nobody will answer any more."""
-        if self.proposal is not None:
-            self.proposal.answer(None)
+        proposal = self.proposal
+        if proposal is not None:
+            proposal.answer(None)
 
     def tell_on_in_lines(self) -> None:
         """The screen is gone: tell what follows in plain lines."""
         from engine.front import PlainConsole
 
         lines = PlainConsole()
-        if self._live is not None:
-            lines.begin(self._live)
-        self._lines = lines
+        with self._beginning:
+            if self._live is not None:
+                lines.begin(self._live)
+            self._lines = lines
 
     def stray(self, stream: str, text: str) -> None:
         """What this process wrote to its descriptors outside of any attempt."""

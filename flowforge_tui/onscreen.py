@@ -198,7 +198,8 @@ def _after(
     if signal is not None:
         return 128 + signal
     if host is None or host.run is None:
-        return code
+        # Left at once, with work still in hand: the run is as interrupted as if it had ended so.
+        return code or (exits.INTERRUPTED if host is not None and host.level else exits.SUCCESS)
     if host.run.state is RunState.SUCCESS:
         tell_result(host.run)
     return exits.code_of_run(host.run.state, host.run.signal) or code
