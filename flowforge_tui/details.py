@@ -125,6 +125,8 @@ def run_facts(feed: Feed) -> list[tuple[str, str]]:
     """(name, value) of what a run was started with, and where it is kept. For a thread."""
     from engine.front import wording
 
+    if not feed.run_id:
+        return []
     view, about = feed.view, feed.about
     rows = [("run", feed.run_id), ("file", str(about.get("file") or ""))]
     parameters: Mapping[str, str] = about.get("parameters") or _NOTHING

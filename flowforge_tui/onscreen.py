@@ -136,7 +136,9 @@ def launcher() -> int:
     """`flowforge` alone."""
     from flowforge_tui.screens.launcher import LauncherScreen
 
-    return _show(lambda: LauncherScreen(_host_found, _feed_of, _host_past, carry_on_here))
+    code = _show(lambda: LauncherScreen(_host_found, _feed_of, _host_past, carry_on_here))
+    # How each of the runs that were started there ended was told there.
+    return exits.SUCCESS if code in (exits.RUN_FAILED, exits.USAGE, exits.OWNED) else code
 
 
 def _host_found(found: Found, parameters: str) -> Host:

@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from flowforge_tui.app import FlowForgeApp
     from flowforge_tui.feed import Feed
     from flowforge_tui.hosting import Host
+    from flowforge_tui.screens.run import RunScreen
     from flowforge_tui.screens.steering import CarryOn
 
 #: Seconds between two looks at the runs.
 _LOOK = 2.0
+
+#: Last lines of an error that are told.
+_TOLD = 12
 
 KEYS = (
     Key("open", "enter", "open", "Enter", "run it, or look at it", "run", "open"),
@@ -174,7 +178,18 @@ class LauncherScreen(Screen[None]):
             self.own.feed, self.own.host = feed, host
             screen = RunScreen(feed, host, self._carry_on_here)
             screen.returns = True
-            self.app.push_screen(screen)
+            self.app.push_screen(screen, lambda _: self._came_back(screen))
+
+    def _came_back(self, screen: RunScreen) -> None:
+        """From a run: what kept it from starting, if something did."""
+        from flowforge_tui.screens.ask import Ask, Choice
+
+        self._list()
+        error = screen.host.error if screen.host is not None else None
+        if error is not None and not isinstance(error, KeyboardInterrupt):
+            self.own.host = None  # so that it is not told once more in the end
+            lines = str(error).splitlines()[-_TOLD:]
+            self.app.push_screen(Ask("That was not run", lines, (Choice("q", "close", ""),)))
 
     def key_escape(self) -> None:
         """Close the field, or the launcher."""

@@ -7,6 +7,7 @@ Rule 2: each journey at the smallest size that it is made for, and at one with a
 from __future__ import annotations
 
 import re
+import signal
 import stat
 import sys
 
@@ -59,6 +60,48 @@ def fetch(i):
 @workflow
 def causes(n: int = 12):
     return fetch.map(list(range(n)))
+"""
+
+#: Prints in ways that Python knows nothing of, and then waits for the file `go`.
+STRAY = """
+import ctypes, os, subprocess, time
+from pathlib import Path
+from engine import current, task, workflow
+
+@task
+def wait():
+    while not Path("go").exists() and not current().cancelled():
+        time.sleep(0.01)
+
+@task
+def noisy():
+    os.write(1, b"STRAY from write\\n")
+    os.write(2, b"STRAY from write to stderr\\n")
+    subprocess.run(["echo", "STRAY from a child"], check=True)
+    libc = ctypes.CDLL(None)
+    libc.puts(b"STRAY from C")
+    libc.fflush(None)
+
+@workflow
+def stray():
+    return wait(), noisy()
+"""
+
+#: Does not hear that it is to stop, until the file `go` is there.
+DEAF = """
+import time
+from pathlib import Path
+from engine import task, workflow
+
+@task
+def deaf():
+    Path("waiting").touch()
+    while not Path("go").exists():
+        time.sleep(0.01)
+
+@workflow
+def obstinate():
+    return deaf()
 """
 
 #: Stands for a person in an editor: notes how it was called, and mends the file.
@@ -195,4 +238,350 @@ def test_help_tells_every_key_and_closes(terminal: Open, size: Size) -> None:
     screen.wait('retry = "ctrl+r,r"')
     screen.press("q")
     screen.wait("double")
+    leave(screen)
+
+
+# -- 4: the plan of what is carried on ----------------------------------------------------------
+
+
+@SIZES
+def test_a_plan_is_shown_and_changed_before_a_run_is_carried_on(
+    terminal: Open, place: Place, size: Size
+) -> None:
+    (place.path / "broken").touch()
+    place.do("run", "pipe.py", code=1)
+    assert len(place.ran()) == 10
+    (place.path / "broken").unlink()
+    screen = terminal("run", "pipe.py", columns=size[0], rows=size[1])
+    screen.wait("CARRY ON pipe")
+    shown = screen.wait("keep")
+    assert "1/5" in next(line for line in shown.splitlines() if "check" in line)
+    screen.press(" ")  # `double`, which would be kept, shall run again
+    screen.wait(lambda text: re.search(r"◆ . run +double", text))
+    screen.press("enter")
+    screen.wait(head("SUCCESS"))
+    assert "result: 20" in leave(screen)
+    assert len(place.ran()) == 10
+
+
+def test_a_plan_that_is_refused_leaves_the_run_as_it_is(terminal: Open, place: Place) -> None:
+    (place.path / "broken").touch()
+    place.do("run", "pipe.py", code=1)
+    place.ran()
+    screen = terminal("run", "pipe.py")
+    screen.wait("CARRY ON pipe")
+    screen.press("q")
+    screen.end()
+    assert screen.restored
+    assert place.ran() == []
+    assert "FAILED" in place.do("runs").stdout
+
+
+# -- 5: time -------------------------------------------------------------------------------------
+
+
+@SIZES
+def test_a_run_is_looked_at_as_it_was(terminal: Open, place: Place, size: Size) -> None:
+    (place.path / "broken").touch()
+    place.do("run", "pipe.py", code=1)
+    screen = terminal("attach", columns=size[0], rows=size[1])
+    screen.wait(head("FAILED"))
+    screen.wait("✗1")
+    screen.press("t")
+    screen.press("0")
+    screen.wait(lambda text: "✗1" not in text.splitlines()[0])
+    screen.press("r")
+    screen.wait("this is the past")
+    screen.press("9", ">", ">")
+    screen.wait(lambda text: "✗1" in text.splitlines()[0])
+    screen.press("t")
+    screen.wait(head("FAILED"))
+    shown = leave(screen)
+    assert "check[3]: ValueError: bad row 6" in shown
+    assert re.search(r"flowforge retry \S+", shown)
+
+
+def test_a_finished_run_is_tried_again_from_where_it_is_looked_at(
+    terminal: Open, place: Place
+) -> None:
+    (place.path / "broken").touch()
+    place.do("run", "pipe.py", code=1)
+    (place.path / "broken").unlink()
+    place.ran()
+    screen = terminal("attach")
+    screen.wait(head("FAILED"))
+    screen.press("n")
+    screen.wait(on("check[3]"))
+    screen.press("r")
+    screen.wait("CARRY ON pipe")
+    screen.press("enter")
+    screen.wait(head("SUCCESS"))
+    assert "result: 20" in leave(screen)
+    assert place.ran() == ["check 6"]
+
+
+# -- 6: leaving, and coming back -----------------------------------------------------------------
+
+
+@SIZES
+def test_a_detached_run_is_left_and_come_back_to(
+    terminal: Open, place: Place, size: Size
+) -> None:
+    first = terminal("run", "gate.py", "--detach", columns=size[0], rows=size[1])
+    first.wait(head("RUNNING"))
+    place.wait_for("waiting")
+    first.wait("●1")
+    first.press("D")
+    assert first.end() == 0
+    command = re.search(r"flowforge attach (\S+)", first.outside)
+    assert command is not None, first.outside
+    second = terminal("attach", command[1], columns=size[0], rows=size[1])
+    second.wait("●1")
+    (place.path / "go").touch()
+    second.wait(head("SUCCESS"))
+    leave(second)
+    assert place.ran() == ["first"]
+
+
+def test_a_run_of_another_process_is_steered(terminal: Open, place: Place) -> None:
+    running = place.start("run", "gate.py", "--headless")
+    place.wait_for("waiting")
+    screen = terminal("attach")
+    screen.wait("●1")
+    screen.press("p")
+    screen.wait(head("PAUSED"))
+    screen.press("u")
+    screen.wait(head("RUNNING"))
+    screen.press("x")
+    screen.wait("Cancel?")
+    screen.press("r")
+    screen.wait(head("CANCELLED"))
+    leave(screen)
+    assert running.wait() == 1
+
+
+def test_a_screen_that_is_killed_while_attached_is_nothing_to_the_run(
+    terminal: Open, place: Place
+) -> None:
+    running = place.start("run", "gate.py", "--headless")
+    place.wait_for("waiting")
+    screen = terminal("attach")
+    screen.wait("●1")
+    screen.send(signal.SIGKILL)
+    screen.end()
+    screen.wait_restored()
+    (place.path / "go").touch()
+    assert running.wait() == 0
+
+
+# -- steering ------------------------------------------------------------------------------------
+
+
+def test_pausing_workers_and_undo_by_key(terminal: Open, place: Place) -> None:
+    screen = terminal("run", "gate.py", "-j", "2", columns=120, rows=40)
+    place.wait_for("waiting")
+    screen.press("p")
+    screen.wait(head("PAUSED"))
+    (place.path / "go").touch()
+    screen.wait("✓2")
+    screen.press("p")
+    screen.wait(head("SUCCESS"))
+    leave(screen)
+
+
+def test_more_and_fewer_workers_by_key(terminal: Open, place: Place) -> None:
+    screen = terminal("run", "gate.py", "-j", "2", columns=120, rows=40)
+    place.wait_for("waiting")
+    screen.press(")")
+    screen.wait("1/3")
+    screen.press("(", "(")
+    screen.wait("1/1")
+    (place.path / "go").touch()
+    screen.wait(head("SUCCESS"))
+    leave(screen)
+
+
+def test_one_task_is_cancelled_by_key_and_tried_again(terminal: Open, place: Place) -> None:
+    screen = terminal("run", "gate.py")
+    screen.wait("●1")
+    screen.press("j")
+    screen.wait(on("gate"))
+    screen.press("x")
+    screen.wait("1 task run")
+    screen.press("y")
+    screen.wait(lambda text: "cancelled" in cursor_line(text))
+    (place.path / "go").touch()
+    screen.press("r")
+    screen.wait(head("SUCCESS"))
+    leave(screen)
+
+
+def test_a_filter_stays_in_sight_and_goes_with_escape(terminal: Open) -> None:
+    screen = terminal("run", "pipe.py")
+    screen.wait(head("SUCCESS"))
+    screen.press("/", *"check[3]")
+    screen.wait_gone("total")
+    screen.press("enter")
+    screen.wait(lambda text: text.splitlines()[-1].startswith(" /check[3]"))
+    screen.press("escape")
+    screen.wait("total")
+    screen.press("/", *"state:nonsense", "enter")
+    screen.wait("nonsense")
+    leave(screen)
+
+
+# -- leaving a run that is not over -------------------------------------------------------------
+
+
+def test_quitting_stops_the_run_to_be_resumed(terminal: Open, place: Place) -> None:
+    screen = terminal("run", "gate.py")
+    place.wait_for("waiting")
+    screen.press("q")
+    screen.wait("Leave it?")
+    screen.press("s")
+    assert screen.end() == 130
+    assert re.search(r"flowforge resume \S+", screen.outside)
+    assert "INTERRUPTED" in place.do("runs").stdout
+    (place.path / "go").touch()
+    place.do("resume", "--headless")
+    assert place.ran() == ["first"]
+
+
+def test_quitting_cancels_the_run(terminal: Open, place: Place) -> None:
+    screen = terminal("run", "gate.py")
+    place.wait_for("waiting")
+    screen.press("q")
+    screen.wait("Leave it?")
+    screen.press("c")
+    assert screen.end() == 1
+    assert "CANCELLED" in place.do("runs").stdout
+
+
+def test_no_answer_is_to_stay(terminal: Open, place: Place) -> None:
+    screen = terminal("run", "gate.py")
+    place.wait_for("waiting")
+    screen.press("q")
+    screen.wait("Leave it?")
+    screen.press("enter")
+    screen.wait_gone("Leave it?")
+    (place.path / "go").touch()
+    screen.wait(head("SUCCESS"))
+    leave(screen)
+
+
+CTRL_C = "\x03"
+
+
+@pytest.mark.fault(47)
+def test_one_ctrl_c_lets_what_runs_end_and_starts_nothing(terminal: Open, place: Place) -> None:
+    screen = terminal("run", "gate.py")
+    place.wait_for("waiting")
+    screen.press(CTRL_C)
+    screen.wait("once more")
+    (place.path / "go").touch()
+    assert screen.end() == 130
+    assert "INTERRUPTED" in screen.outside
+    assert "2 succeeded, 1 not run yet" in screen.outside
+    assert place.do("resume", "--headless").returncode == 0
+
+
+@pytest.mark.fault(47)
+def test_a_second_ctrl_c_stops_what_runs(terminal: Open, place: Place) -> None:
+    screen = terminal("run", "gate.py")
+    place.wait_for("waiting")
+    screen.press(CTRL_C)
+    screen.wait("once more")
+    screen.press(CTRL_C)
+    assert screen.end() == 130
+    assert "INTERRUPTED" in place.do("runs").stdout
+
+
+@pytest.mark.fault(47)
+def test_a_third_ctrl_c_leaves_at_once(terminal: Open, place: Place) -> None:
+    place.write("deaf.py", DEAF)
+    screen = terminal("run", "deaf.py", "--grace", "3600")
+    place.wait_for("waiting")
+    screen.press(CTRL_C)
+    screen.wait("once more")
+    screen.press(CTRL_C)
+    screen.wait("leave at once")
+    screen.press(CTRL_C)
+    assert screen.end() == 130
+    assert screen.restored
+    (place.path / "go").touch()
+    assert place.do("resume", "--headless").returncode == 0
+
+
+def test_a_run_whose_screen_was_killed_is_carried_on(terminal: Open, place: Place) -> None:
+    screen = terminal("run", "gate.py")
+    place.wait_for("waiting")
+    screen.wait("●1")
+    screen.send(signal.SIGKILL)
+    screen.end()
+    screen.wait_restored()
+    (place.path / "go").touch()
+    again = terminal("run", "gate.py")
+    again.wait("CARRY ON gated")
+    again.press("enter")
+    again.wait(head("SUCCESS"))
+    leave(again)
+    assert place.ran() == ["first"]
+
+
+# -- what tasks print ----------------------------------------------------------------------------
+
+
+@pytest.mark.fault(43)
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_what_is_printed_past_python_is_in_the_log_and_not_over_the_screen(
+    terminal: Open, place: Place, executor: str
+) -> None:
+    place.write("stray.py", STRAY)
+    screen = terminal("run", "stray.py", "--executor", executor, "-j", "2")
+    screen.wait("✓1")
+    assert b"STRAY" not in screen.written
+    (place.path / "go").touch()
+    screen.wait(head("SUCCESS"))
+    leave(screen)
+    logged = place.do("logs", "latest").stdout
+    for words in ("STRAY from write\n", "to stderr", "STRAY from a child", "STRAY from C"):
+        assert words in logged
+
+
+# -- the launcher --------------------------------------------------------------------------------
+
+
+@SIZES
+def test_the_launcher_runs_a_workflow_lists_it_and_tries_it_again(
+    terminal: Open, place: Place, size: Size
+) -> None:
+    (place.path / "broken").touch()
+    screen = terminal(columns=size[0], rows=size[1])
+    screen.wait("pipe.py")
+    screen.wait("no runs yet")
+    screen.press("j")
+    screen.wait(lambda text: re.search(r"› pipe", text))
+    screen.press("enter", *"n=4", "enter")
+    screen.wait(head("FAILED"))
+    screen.press("q")
+    screen.wait("WORKFLOWS HERE")
+    screen.wait(lambda text: re.search(r"FAILED +pipe", text))
+    (place.path / "broken").unlink()
+    screen.press("tab", "r")
+    screen.wait("CARRY ON pipe")
+    screen.press("enter")
+    screen.wait(head("SUCCESS"))
+    screen.press("q")
+    screen.wait(lambda text: re.search(r"SUCCESS +pipe", text))
+    leave(screen)
+
+
+def test_the_launcher_says_what_is_wrong_with_parameters(terminal: Open) -> None:
+    screen = terminal()
+    screen.wait("pipe.py")
+    screen.press("j", "enter", *"n=many", "enter")
+    screen.wait("That was not run")
+    screen.wait("many")
+    screen.press("q")
+    screen.wait_gone("That was not run")
     leave(screen)
