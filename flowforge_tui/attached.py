@@ -64,10 +64,8 @@ class StoredFeed(Feed):
         steps = self._follower.poll()
         for step in steps:
             self._take(step)
-        if not steps and self.behind:
-            self.behind, moved = False, True
-        if moved:
-            self._judge()
+        if not steps:
+            moved = self._at_end() or moved
         return moved or bool(steps)
 
     def _look(self) -> bool:
@@ -79,10 +77,14 @@ class StoredFeed(Feed):
         before, self._owned = self._owned, self.stored.owner is not None
         return before != self._owned
 
-    def _judge(self) -> None:
-        """A run that claims to go on, and has no owner, was interrupted."""
-        if not self._owned and self.view.run_state in _CLAIMS and not self.behind:
+    def _at_end(self) -> bool:
+        """All that is recorded is read: a run that claims to go on, and has no owner, was
+        interrupted. True if that changed something."""
+        first, self.behind = self.behind, False
+        interrupted = not self._owned and self.view.run_state in _CLAIMS
+        if interrupted:
             self.view.interrupt()
+        return first or interrupted
 
     def _take(self, step: Step) -> None:
         changes: list[Change] = []

@@ -118,7 +118,10 @@ def _or_trouble(get: Callable[[], _T], instead: _T, trouble: list[str]) -> _T:
         return get()
     except (FlowForgeError, OSError) as error:
         trouble.append(str(error))
-        return instead
+    except (LookupError, RuntimeError):
+        # Another thread took in the run's newer graph meanwhile: the id is not of that.
+        trouble.append("the run changed while this was looked up")
+    return instead
 
 
 def run_facts(feed: Feed) -> list[tuple[str, str]]:

@@ -1,0 +1,44 @@
+"""A run that another process owned: what the screen says of it once nobody owns it any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import RunState
+from flowforge_tui.attached import StoredFeed
+from flowforge_tui.details import load
+from tests.golden.test_golden import VERSIONS, Golden
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_killed_run_is_interrupted_however_much_was_left_to_read_when_its_owner_went(
+    tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = Golden(tmp_path, version, "killed")
+    feed = StoredFeed(golden.home, "latest")
+    monkeypatch.setattr(
+        feed._follower, "poll", lambda poll=feed._follower.poll: poll(1))
+    feed.behind = False  # it was read to its end before, and its owner was there
+    feed._owned = True
+    while feed.poll():
+        """One row at a time: an editor had the terminal while the owner wrote them, and went."""
+    assert not feed.live
+    assert feed.view.run_state is RunState.INTERRUPTED
+    feed.close()
+
+
+def test_details_asked_for_while_another_graph_is_taken_in_are_missing_not_a_fault(
+    tmp_path: Path,
+) -> None:
+    golden = Golden(tmp_path, VERSIONS[-1], "failed")
+    seen, newer = (StoredFeed(golden.home, "latest") for _ in range(2))
+    while seen.poll():
+        """Until all of it is in the view."""
+    # `newer` knows nothing of these ids yet, as a feed that has just begun with a smaller graph.
+    found = load(newer, seen.view, seen.view.shape.size - 1)
+    assert found.trouble == ("the run changed while this was looked up",)
+    assert (found.inputs, found.output) == ({}, "")
+    seen.close()
+    newer.close()
