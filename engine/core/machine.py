@@ -223,12 +223,12 @@ class Machine(Dispatch):
 
     def moved_on(self) -> int | None:
         """What keeps the last reset from being taken back: a task run that has started."""
-        taken = self.taken
-        assert taken is not None
-        for tid in taken.tids:
-            if tid in self.in_hand or self.state[tid] in _STARTED or self._is_group(tid):
-                return tid
-        return None
+        assert self.taken is not None
+        return next(filter(self.has_started, self.taken.tids), None)
+
+    def has_started(self, tid: int) -> bool:
+        """True if an attempt of it has begun since it was last reset, or it was expanded."""
+        return tid in self.in_hand or self.state[tid] in _STARTED or self._is_group(tid)
 
     def take_back(self, restored: Restored, now: float) -> None:
         """Undo the last reset, of which nothing has started; `restored` is recorded for it."""

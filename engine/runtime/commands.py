@@ -125,16 +125,26 @@ class Commands:
     def _cancel(self, machine: Machine, ids: list[int], at: float) -> int:
         waiting = [t for t in machine.items_of(ids) if not IS_TERMINAL[machine.state[t]]]
         running = [t for t in waiting if t in machine.in_hand]
+        below = [t for t in machine.downstream(waiting) if not machine.has_started(t)]
 
         def back() -> str:
             if running:
                 name = self._name(running[0])
                 raise RunError(f"it cannot be undone: {name} was running, and was told to stop")
-            self._do(lambda m, at: m.retry(waiting, at))
+            self._do(lambda m, at: self._go_on(m, waiting, below, at))
             return f"{len(waiting)} task run{'s' if len(waiting) != 1 else ''} go on"
 
-        self._can_undo(back)
-        return machine.cancel(ids, at)
+        count = machine.cancel(ids, at)
+        if count:
+            self._can_undo(back)
+        return count
+
+    def _go_on(self, machine: Machine, waiting: list[int], below: list[int], at: float) -> None:
+        """Take a cancel back. `below`: what had not started by then, and would be reset too."""
+        started = next(filter(machine.has_started, below), None)
+        if started is not None:
+            raise RunError(f"it cannot be undone: {self._name(started)} has started")
+        machine.retry(waiting, at)
 
     def pause(self, tasks: list[str]) -> str:
         """Stop dispatching, of the run or of some tasks. What runs goes on."""

@@ -220,6 +220,45 @@ def test_a_cancel_of_what_waits_is_taken_back_and_of_what_runs_is_not(bench: Ben
     run.end()
 
 
+def test_a_cancel_that_set_off_something_is_not_taken_back(bench: Bench):
+    @task
+    def hold(folder):
+        import time
+
+        while not Path(folder, "go").exists():
+            time.sleep(0.002)
+
+    @task
+    def waits(x):
+        note("waits")
+
+    @task(trigger_rule="all_done")
+    def tidies(x):
+        note("tidies")
+
+    @workflow
+    def flow(folder: str):
+        tidies(waits(hold(folder)))
+
+    run = Watched(bench, flow, workers=2)
+    run.until("hold", "RUNNING")
+    run.ask("cancel", "waits")
+    run.until("tidies", "SUCCESS")
+    with pytest.raises(RunError, match="tidies has started"):
+        run.ask("undo")
+    assert run.state("tidies") == "SUCCESS"
+    run.end()
+
+
+def test_a_cancel_of_nothing_leaves_the_last_command_to_be_undone(bench: Bench):
+    run = Steered(bench)
+    run.ask("rerun", "report")
+    with pytest.raises(RunError, match="nothing to cancel"):
+        run.ask("cancel", "make")
+    assert "1 task run and 1 result stand as before" in run.ask("undo")
+    run.end()
+
+
 def test_killed_right_after_an_undo_it_resumes_to_the_same(bench: Bench):
     folder = str(bench.folder)
     act = lambda: bench.run(  # noqa: E731
