@@ -237,11 +237,6 @@ class Travel:
         first, last = self.past.first, self.past.last
         return (self.moment - first) / (last - first) if last > first else 1.0
 
-    @property
-    def at_end(self) -> bool:
-        """True at the latest of the past."""
-        return self.step >= len(self.past) - 1
-
     def view(self) -> RunView:
         """The view as it was; the same object as before where time went on from there."""
         near = max((i for i, (step, _) in enumerate(self._copies) if step <= self.step), default=0)

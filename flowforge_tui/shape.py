@@ -87,11 +87,6 @@ class Shape:
                 below[above].append(node)
         return below
 
-    def code_of(self, node: int) -> tuple[str, int, str]:
-        """(file, line, name) of a node's function as it was recorded; empty if not known."""
-        spec = self._outline.spec(node)
-        return spec.file, spec.line, spec.function
-
     def is_mapped(self, node: int) -> bool:
         """True if the node's task runs are the items of a map."""
         return node in self._outline.maps

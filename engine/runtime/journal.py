@@ -130,11 +130,6 @@ class ChangePacker:
         return packed
 
 
-def pack_changes(changes: Iterable[Change]) -> bytes:
-    """Changes in their order as the data of one row."""
-    return ChangePacker()(changes)
-
-
 def pack_entries(entries: list[Entry]) -> bytes:
     """Entries made by hand (session openings, graphs) as the data of one row."""
     packed: bytes = msgpack.packb(entries, unicode_errors="surrogatepass")

@@ -175,7 +175,6 @@ class Launch:
             self.runner, self.names, look=self.look, gauges=self._gauges,
             reloader=Reloader(about, graph, outline, lanes, settings, self.values),
             lane=settings.executor, rows=self._rows_aside)
-        self._first_failure: BaseException | None = None
         self._signal: int | None = None
         self._killed = False
         self._leaving: threading.Timer | None = None
@@ -220,7 +219,6 @@ class Launch:
     ) -> Plan:
         wishes = review(plan)
         if wishes is None:
-            self.request.refused = True
             raise PlanRefused
         chosen = plan.choose(wishes) if wishes else plan
         self.request.plan = chosen

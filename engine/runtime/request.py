@@ -56,8 +56,6 @@ class Request:
     """The run that met it."""
     plan: Any = None
     """With `dry_run` or `review`: the plan, once it is made."""
-    refused: bool = False
-    """True once `review` said to do nothing."""
     graph: Graph | None = None
     """Of the command `graph`: the frozen graph, once it is there."""
 

@@ -42,13 +42,6 @@ class LiveRun(Protocol):
         """The state directory; None if nothing is kept."""
 
 
-class TaskRunSeen(Protocol):
-    """One task run, ended."""
-
-    @property
-    def error(self) -> ErrorInfo | None: ...
-
-
 class EndedRun(Protocol):
     """A run whose session is over."""
 

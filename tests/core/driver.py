@@ -16,7 +16,7 @@ from engine.core.states import (
     FailureReason,
     TaskState,
 )
-from engine.runtime.journal import fold, pack_changes, unpack_entries
+from engine.runtime.journal import ChangePacker, fold, unpack_entries
 
 
 class Driver:
@@ -57,7 +57,7 @@ class Driver:
 
     def journal(self, changes: list[Change]) -> None:
         """What the runner does with the changes of a step."""
-        self.rows.append(pack_changes(changes))
+        self.rows.append(ChangePacker()(changes))
 
     def _size(self, k: int) -> int:
         info = self.graph.nodes[k].mapped

@@ -11,7 +11,7 @@ import pytest
 from engine import task, workflow
 from engine.core.events import Started, Succeeded
 from engine.errors import StorageError
-from engine.runtime.journal import pack_changes, pack_entries
+from engine.runtime.journal import ChangePacker, pack_entries
 from engine.runtime.replay import (
     Damaged,
     Figures,
@@ -178,7 +178,7 @@ def test_a_row_by_itself_has_no_generations():
     attempts = [PastAttempt(t, 1 + t % 2, 7, 1.0 + t, 2.0 + t, None) for t in (4, 5, 9)]
     for a in attempts:
         a.succeed(a.tid, a.tid)
-    told = changes_of(pack_changes([Succeeded(attempts), Started(attempts[:1])]))
+    told = changes_of(ChangePacker()([Succeeded(attempts), Started(attempts[:1])]))
     assert [type(c) for c in told] == [Succeeded, Started]
     assert [(a.tid, a.number, a.generation, a.start, a.end, a.worker) for a in told[0].attempts] \
         == [(a.tid, a.number, 0, a.start, a.end, -1) for a in attempts]

@@ -111,7 +111,7 @@ def test_a_review_that_says_no_leaves_everything_as_it_was(bench: Bench):
     request = Request("resume", "latest", review=lambda plan: None)
     with pytest.raises(PlanRefused):
         bench.run(made(one=2), request=request)
-    assert request.refused and request.plan is not None
+    assert request.run is None and request.plan is not None
     after = open_stored(bench.folder / "home", "latest").history
     assert (after.seq, len(after.sessions)) == (before.seq, 1)
     assert bench.ledger.new() == []
