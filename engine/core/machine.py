@@ -141,7 +141,7 @@ class Machine(Dispatch):
             if IS_TERMINAL[state] or state == CANCELLING:
                 continue
             done += 1
-            if tid in self.in_hand:
+            if tid in self.in_hand and tid not in self.doomed:  # else it stops already
                 self.state[tid] = CANCELLING
                 self._moved.setdefault((CANCELLING, -1, ""), []).append(tid)
                 self.asks.append(Stop(self.in_hand[tid], "cancel"))

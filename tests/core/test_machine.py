@@ -243,6 +243,29 @@ def test_cancel_of_a_running_task_asks_and_waits():
     assert d.state("d") is TaskState.CANCELLED
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_cancel_of_an_attempt_that_a_retry_has_stopped_already_ends_the_task_run(whole):
+    dag = Dag("tidy")
+    bad = add(dag, "bad")
+    add(dag, "tidy", bad, trigger_rule="all_done")
+    d = Driver(dag.freeze()).start()
+    d.end(d.take()[0], "fail")
+    (stopped,) = d.take()
+    d.m.retry([d.id("bad")], d.now)  # what consumed the failure runs again: its attempt must stop
+    d.settle()
+    if whole:
+        d.m.cancel_run(d.now)
+    else:
+        d.m.cancel([d.id("tidy")], d.now)
+    d.settle()
+    d.end(stopped, "ok")
+    if not whole:
+        d.run()
+    assert d.m.over
+    assert d.state("tidy") is TaskState.CANCELLED
+    assert d.record().state_of(d.id("tidy")) is TaskState.CANCELLED
+
+
 def test_cancel_of_the_run_ends_it_cancelled():
     d = Driver(diamond()).start()
     (a,) = d.take()
