@@ -2,7 +2,8 @@
 
 Rule 1: items are matched by their names where the map has a key, and then only if their
         values are the same too; without a key by their values alone, equal ones in order.
-Rule 2: an item that follows other items is the same if those are, and did not run again.
+Rule 2: an item that follows other items is the same if those are. That they run again does not
+        count: who discards them discards what follows, and else their results are only lost.
 Rule 3: a matched item whose success still counts is not run again; one that was cut short and
         must not repeat stays failed.
 """
@@ -87,25 +88,24 @@ class Carryover:
             done, barred = now_done.__contains__, now_barred.__contains__
         pairs = self._pairs(
             before, count, names, marks, sources, lambda tid: done(tid) or barred(tid))
-        self._same[node] = {i: j for i, j in pairs.items() if done(base + j)}
-        carried = [(i, base + j) for i, j in self._same[node].items() if self._there(base + j)]
+        self._same[node] = pairs
+        carried = [(i, base + j) for i, j in pairs.items()
+                   if done(base + j) and self._there(base + j)]
         return Matched(carried, [i for i, j in pairs.items() if barred(base + j)])
 
     def _pairs(
         self, before: Before, count: int, names: Sequence[str] | None,
         marks: Sequence[Any] | None, sources: Sequence[int], matters: Callable[[int], bool],
     ) -> dict[int, int]:
-        """Index → old index of the same item, of those that matter."""
+        """Index → old index of the same item; of equal ones, those that matter go first."""
         base, old_count, old_names, old_marks = before
         new = _keys(count, names, marks, old_names, old_marks, bool(sources))
         old = _keys(old_count, old_names, old_marks, names, marks, bool(sources))
         if new is None or old is None:
             return {}
         where: dict[Any, deque[int]] = {}
-        for j in range(min(old_count, len(old))):
-            if matters(base + j):
-                key = (old[j], tuple(j for _ in sources))
-                where.setdefault(key, deque()).append(j)
+        for j in sorted(range(min(old_count, len(old))), key=lambda j: not matters(base + j)):
+            where.setdefault((old[j], tuple(j for _ in sources)), deque()).append(j)
         found: dict[int, int] = {}
         for i in range(count):
             followed = tuple(self._same.get(s, {}).get(i, i if s not in self._same else -1)

@@ -19,7 +19,7 @@ from engine.core.events import (
     Succeeded,
 )
 from engine.core.record import NO_VALUE, RunRecord
-from engine.core.states import CANCELLED, FAILED, PENDING, SUCCESS, FailureReason
+from engine.core.states import CANCELLED, FAILED, RUNNING, SUCCESS, FailureReason
 from engine.worker.codec import ABSENT, Encoded, decode
 from tests.faults.sim_flow import Flow, Step
 
@@ -68,8 +68,8 @@ class Book:
             if key[0] in self.names and not self._may_start_over(key):
                 raise Broken(f"{key} was told to be done, and is not in the journal")
             self.spent.discard(key)
-        self.spent -= {self._where[t] for t in record.live_ids()
-                       if record.state[t] == PENDING and self._where[t][0] in self.excused}
+        stay = {self._where[t] for t in record.live_ids() if record.state[t] in (RUNNING, FAILED)}
+        self.spent = {key for key in self.spent if key in stay or key[0] not in self.excused}
         self.done = found
         self.excused = set(self.edited)
 
@@ -221,12 +221,13 @@ def hopeless(record: RunRecord) -> bool:
     """
     failed = [t for t in record.live_ids() if record.state[t] == FAILED]
     return bool(failed) and all(
-        _interrupted(record, t) or record.errors[t][1].type == "DefinitionError"
+        _interrupted(record, t) or t not in record.errors
+        or record.errors[t][1].type == "DefinitionError"
         for t in failed)
 
 
 def _interrupted(record: RunRecord, t: int) -> bool:
-    return record.state[t] == FAILED and record.errors[t][0] == FailureReason.INTERRUPTED
+    return record.state[t] == FAILED and record.errors.get(t, ("",))[0] == FailureReason.INTERRUPTED
 
 
 def _plain(value: Any) -> Any:

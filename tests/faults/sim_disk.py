@@ -158,9 +158,9 @@ def history_of(store: Store, snapshot: tuple[int, bytes] | None = None) -> Histo
     return history
 
 
-def snapshot_of(store: Store) -> tuple[int, bytes]:
-    """A snapshot of all that is on disk."""
-    history = history_of(store)
+def snapshot_of(store: Store, last: tuple[int, bytes] | None) -> tuple[int, bytes]:
+    """A snapshot of all that is on disk, made from the last one and the rows after it."""
+    history = history_of(store, last)
     return history.seq, pack_history(history)
 
 

@@ -203,7 +203,7 @@ class World:
         self.judge_end()
 
     def judge_end(self) -> None:
-        record = history_of(self.disk.open()).record
+        record = history_of(self.disk.open(), self.snapshot).record
         state = self.launch.machine.run_state
         if state is not RunState.FAILED or not hopeless(record):
             raise Broken(f"without any fault the run ends {state}: {self.states()}")
@@ -288,12 +288,15 @@ class World:
         runner._work = dict.fromkeys(self.executors, _NoWait())  # type: ignore[arg-type]
         runner._recorder._closed = _Closed(self)  # type: ignore[assignment]
         runner._recorder._publish = self.hear
+        # As of a run with files: what a damaged row held is in the snapshot, if there is one.
+        self.launch.values._reload = lambda: history_of(
+            self.store._store, self.snapshot).record.values
 
     def hear(self, changes: Sequence[Change]) -> None:
         self.book.published(changes)
 
     def states(self) -> dict[str, str]:
-        record = history_of(self.disk.open()).record
+        record = history_of(self.disk.open(), self.snapshot).record
         names = self.launch.names
         return {names.of(t, record.node_of(t)): record.state_of(t).name
                 for t in record.live_ids()}
@@ -330,7 +333,7 @@ class World:
             self.now += 30.0
             self.runner._slept(30.0)
         if self.chance("snapshot"):
-            self.snapshot = snapshot_of(self.store._store)
+            self.snapshot = snapshot_of(self.store._store, self.snapshot)
         if self.chance("command"):
             self.command()
         if self.chance("drain"):
@@ -394,11 +397,14 @@ class World:
                 self.runner._idle[executor.lane] -= 1
 
     def begin(self, executor: Executor, w: Worker, a: Attempt) -> None:
-        runner = self.runner
-        if executor.lane == "process":
-            w.args = [_unpacked(x) for x in runner.stored_arguments(a)[0]]
-        else:
-            w.args = runner.arguments(a)[0]
+        try:
+            if executor.lane == "process":
+                w.args = [_unpacked(x) for x in self.runner.stored_arguments(a)[0]]
+            else:
+                w.args = self.runner.arguments(a)[0]
+        except Exception:
+            if not a.cancelled:  # else what it reads is gone, and nothing comes of it
+                raise
         if a.cancelled:
             a.start = a.end = self.now
             a.stop(CANCELLED, "cancelled before it started")

@@ -292,3 +292,14 @@ def test_a_map_that_follows_items_which_are_lost_is_made_anew():
     machine = Machine(graph, ["thread"] * 3)
     machine.restore(record)
     assert lost_results(graph, machine, (), lambda tid: True) == [2]
+
+
+def test_an_item_stands_though_what_it_follows_was_cut_short_while_it_was_computed_again():
+    """Items that follow a map which is not kept: one crash, and one more in the making anew."""
+    from engine.runtime.carryover import Carryover
+
+    done = {20}
+    before = {0: (10, 1, None, ["x"]), 1: (20, 1, None, None)}
+    carryover = Carryover(before, done=done.__contains__, there=done.__contains__)
+    assert carryover.match(0, 1, None, ["x"]).carried == []
+    assert carryover.match(1, 1, None, None, sources=(0,)).carried == [(0, 20)]
