@@ -7,6 +7,7 @@ import shlex
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from textual.widgets import Input
 
 from engine.front import wording
 from flowforge_tui.screens.ask import Ask, Choice
-from flowforge_tui.screens.steering import Steering, newest
+from flowforge_tui.screens.steering import Steering
 from flowforge_tui.widgets.detail import DetailPane
 from flowforge_tui.widgets.graph import GraphPane
 from flowforge_tui.widgets.header import Header
@@ -215,28 +216,28 @@ class Inspecting(Steering):
             self.own.tell(f"{file} is not here", severity="warning")
             return
         self._watch(file)
-        before = newest([Path(file)])
+        before = modified(Path(file))
         trouble = self.own.run_outside(editor_command(file, line))
         if trouble:
             self.own.tell(trouble, severity="warning")
-        elif newest([Path(file)]) > before:
+        elif modified(Path(file)) > before:
             self.own.tell("saved; r runs it again with the new code")
         self.tree_pane.focus()
 
     def _watch(self, file: str) -> None:
         """A file that may be edited from now on: newer than now, it makes `r` reload."""
-        self._watched.setdefault(Path(file), newest([Path(file)]))
+        self._watched.setdefault(Path(file), modified(Path(file)))
 
     _watched: dict[Path, float]
 
-    def code_changed(self) -> bool:
+    def edited(self) -> Mapping[Path, float]:
         """As in `Steering`."""
-        return any(newest([file]) > seen for file, seen in self._watched.items())
+        times = {file: modified(file) for file in self._watched}
+        return {file: at for file, at in times.items() if at > self._watched[file]}
 
-    def code_loaded(self) -> None:
-        """The run has the code as it is now."""
-        for file in self._watched:
-            self._watched[file] = newest([file])
+    def code_loaded(self, files: Mapping[Path, float]) -> None:
+        """As in `Steering`."""
+        self._watched.update(files)
 
     @work(thread=True, exclusive=True, group="whole log")
     def action_pager(self) -> None:
@@ -316,6 +317,14 @@ class Inspecting(Steering):
 def _first_line(text: str) -> str:
     line = text.strip().partition("\n")[0]
     return line if len(line) <= _PREVIEW else f"{line[:_PREVIEW]}…"
+
+
+def modified(file: Path) -> float:
+    """When a file was modified, seconds since the epoch; 0.0 if it is not there."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def editor_command(file: str, line: int) -> list[str]:

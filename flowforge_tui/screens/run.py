@@ -250,6 +250,7 @@ class RunScreen(Travelling):
         self.feed, self.host = host.feed, host
         self.own.feed, self.own.host = host.feed, host
         self._notes = 0
+        self._watched = {}  # it loads the code as it is now
         host.start()
 
     # -- what is fetched beside the loop -----------------------------------------------------------

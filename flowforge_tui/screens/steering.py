@@ -9,7 +9,8 @@ Rule 3: a key that does nothing here says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,12 +76,18 @@ class Steering(Screen[None]):
     # -- asking the owner --------------------------------------------------------------------------
 
     @work(thread=True, group="ask")
-    def send(self, command: str, tasks: Sequence[str] = (), **more: Any) -> None:
-        """Have the run's owner do something; its answer is a toast."""
+    def send(
+        self, command: str, tasks: Sequence[str] = (), then: Callable[[], None] | None = None,
+        **more: Any,
+    ) -> None:
+        """Have the run's owner do something; its answer is a toast. `then`: done if it did."""
         try:
             answer, severity = self.feed.ask(command, tasks, **more), "information"
         except FlowForgeError as error:
             answer, severity = str(error), "warning"
+        else:
+            if then is not None:
+                self.app.call_from_thread(then)
         self.app.call_from_thread(self.own.tell, answer, severity=severity)
 
     def _names(self, tids: Sequence[int]) -> list[str]:
@@ -130,8 +137,11 @@ class Steering(Screen[None]):
         names = self._names(tids)
         self.unmark()
         if self.feed.live:
-            more = {"reload": True} if self.code_changed() else {}
-            self.send(command, names, **more)
+            edited = self.edited()
+            if edited:
+                self.send(command, names, partial(self.code_loaded, edited), reload=True)
+            else:
+                self.send(command, names)
             return
         self._again_here(command, names)
 
@@ -152,9 +162,12 @@ class Steering(Screen[None]):
         else:
             self.take(host)
 
-    def code_changed(self) -> bool:
-        """True if the workflow's file is newer than when the run was opened here."""
-        return False
+    def edited(self) -> Mapping[Path, float]:
+        """Files of the workflow that are newer than what the run has of them → their times."""
+        return {}
+
+    def code_loaded(self, files: Mapping[Path, float]) -> None:
+        """The run has the code of these files as it was at these times."""
 
     # -- cancel, pause, workers, undo --------------------------------------------------
 
@@ -282,14 +295,3 @@ class Steering(Screen[None]):
             self.dismiss()
         else:
             self.app.exit()
-
-
-def newest(files: Sequence[Path]) -> float:
-    """The latest modification among files, seconds since the epoch; 0.0 if there are none."""
-    times = []
-    for file in files:
-        try:
-            times.append(file.stat().st_mtime)
-        except OSError:
-            continue
-    return max(times, default=0.0)
