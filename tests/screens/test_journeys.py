@@ -360,6 +360,7 @@ def test_a_run_of_another_process_is_steered(terminal: Open, place: Place) -> No
     assert running.wait() == 1
 
 
+@pytest.mark.fault(50)
 def test_a_screen_that_is_killed_while_attached_is_nothing_to_the_run(
     terminal: Open, place: Place
 ) -> None:

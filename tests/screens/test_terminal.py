@@ -39,6 +39,7 @@ def test_a_guard_restores_what_a_killed_screen_left(terminal: Open, number: int)
     screen.wait_restored()
 
 
+@pytest.mark.fault(48)
 def test_a_window_of_one_cell_and_back(terminal: Open) -> None:
     screen = terminal()
     screen.wait("pipe.py")
