@@ -27,7 +27,7 @@ class AttemptLog:
 
     def __init__(self) -> None:
         self.tid = array("i")
-        self.number = array("H")
+        self.number = array("I")
         self.start = array("d")
         self.end = array("d")
         self.state = array("B")
@@ -88,7 +88,7 @@ class Ended(NamedTuple):
         except AttributeError:  # one that no worker had
             workers = [worker_of(a) for a in attempts]
         return cls(
-            array("i", [a.tid for a in attempts]), array("H", [a.number for a in attempts]),
+            array("i", [a.tid for a in attempts]), array("I", [a.number for a in attempts]),
             array("d", [a.start for a in attempts]), array("d", [a.end for a in attempts]),
             array("i", workers))
 

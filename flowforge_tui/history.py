@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 #: Task runs that changes may be about until a copy of the view is kept: 10 ms to fold.
 _NEAR = 10_000
-#: Copies of the view kept at most, and their bytes in all; one takes 22 bytes a task run.
-_COPIES, _ROOM, _EACH = 12, 64 << 20, 22
+#: Copies of the view kept at most, and their bytes in all; one takes 24 bytes a task run.
+_COPIES, _ROOM, _EACH = 12, 64 << 20, 24
 #: What `<` and `>` leap over, of the whole.
 LEAP = 0.05
 
@@ -179,7 +179,7 @@ def _light(change: Any) -> Any:
     if isinstance(change, Started):
         some = change.attempts
         return _Starts(
-            array("i", [a.tid for a in some]), array("H", [a.number for a in some]),
+            array("i", [a.tid for a in some]), array("I", [a.number for a in some]),
             array("d", [a.start for a in some]),
             array("i", [getattr(a, "worker", NO_WORKER) for a in some]))
     if isinstance(change, Moved):

@@ -71,7 +71,7 @@ class RunView:
         self.shape = shape
         size = shape.size
         self.state = bytearray(size)
-        self.number = array("H", bytes(2 * size))
+        self.number = array("I", bytes(4 * size))
         """The last attempt's number; 0: none yet."""
         self.start = array("d", bytes(8 * size))
         self.end = array("d", bytes(8 * size))
@@ -466,7 +466,7 @@ class RunView:
         more = upto - len(self.state)
         if more > 0:
             self.state.extend(bytes(more))
-            self.number.frombytes(bytes(2 * more))
+            self.number.frombytes(bytes(4 * more))
             self.start.frombytes(bytes(8 * more))
             self.end.frombytes(bytes(8 * more))
             self.node.extend([-1] * more)
@@ -497,7 +497,7 @@ class RunView:
         view._grow(size, 0, size)
         view.state[:] = record.state
         view.number[:], view.start[:], view.end[:] = (
-            array("H", record.number), array("d", record.start), array("d", record.end))
+            record.number, array("d", record.start), array("d", record.end))
         view.previous = {node: before[:3] for node, before in record.previous.items()}
         view.generation = dict(record.generation)
         view.errors, view.why = dict(record.errors), dict(record.why)

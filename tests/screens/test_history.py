@@ -239,3 +239,18 @@ def test_a_step_costs_what_lies_between_copies(monkeypatch: pytest.MonkeyPatch) 
 
     assert sum(folded) <= 2 * 500 // history._COPIES + 2
     assert len(travel._copies) <= 2 * history._COPIES + 2
+
+
+def test_a_task_that_is_tried_for_ever_is_shown_and_looked_back_on() -> None:
+    view = begun(("poll", 2))
+    past = Past(view)
+    tries = 70_000
+    again = attempt(0, 1, 1.0, number=tries)
+    view.apply([started([attempt(0, 1, number=tries)])])
+    view.apply([failed(again, due=3.0)])
+    view.apply([succeeded([attempt(0, 3, 1.0, number=tries + 1), attempt(1, 1)])])
+    assert list(view.number) == [tries + 1, 1]
+    travel = Travel(past)
+    assert list(travel.view().number) == [tries + 1, 1]
+    travel.by_steps(-1)
+    assert travel.view().number[0] == tries
