@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from engine.telemetry.glyphs import RUN_COLOURS as RUN_COLOURS
     from engine.telemetry.glyphs import glyph as glyph
     from engine.telemetry.glyphs import takes_unicode as takes_unicode
+    from engine.telemetry.metrics import Sample as Sample
     from engine.telemetry.safe_text import safe as safe
     from engine.telemetry.safe_text import safe_line as safe_line
     from engine.telemetry.series import Durations as Durations
@@ -126,6 +127,7 @@ _MODULES = {
     "engine.telemetry": ("wording",),
     "engine.telemetry.console": ("PlainConsole", "advice"),
     "engine.telemetry.glyphs": ("LOOKS", "RUN_COLOURS", "glyph", "takes_unicode"),
+    "engine.telemetry.metrics": ("Sample",),
     "engine.telemetry.safe_text": ("safe", "safe_line"),
     "engine.telemetry.series": ("Durations", "Series"),
     "engine.telemetry.shown": ("failures_of", "plan_lines"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from heapq import nsmallest
 from itertools import accumulate, chain, compress, islice
 from math import ceil, log2
@@ -42,45 +42,6 @@ _LOOKED_AT = 500
 _SUCCESS, _FAILED, _RETRY = TaskState.SUCCESS, TaskState.FAILED, TaskState.UP_FOR_RETRY
 _ACTIVE = (TaskState.RUNNING, TaskState.CANCELLING)
 _OPEN = (TaskState.PENDING, TaskState.QUEUED, TaskState.UP_FOR_RETRY, *_ACTIVE)
-
-
-class Processes(NamedTuple):
-    """The engine and its workers at one moment, as the engine measured them."""
-
-    at: float
-    """Seconds since the epoch."""
-    engine_cpu: float
-    """Cores in use: 1.0 is one core busy all the time."""
-    engine_memory: int
-    """Bytes resident."""
-    workers_cpu: float = 0.0
-    workers_memory: int = 0
-    workers: int = 0
-    """Worker processes; 0: all work is done within the engine's own process."""
-
-
-class Lane(NamedTuple):
-    """The workers of one executor."""
-
-    name: str
-    busy: int
-    total: int
-
-
-class Limit(NamedTuple):
-    """A limit that tasks share, `limits={"gpu": 2}`."""
-
-    name: str
-    """Untrusted text."""
-    used: int
-    most: int
-
-
-class Slots(NamedTuple):
-    """What there is to run tasks with."""
-
-    lanes: Sequence[Lane]
-    limits: Sequence[Limit] = ()
 
 
 class Rates(NamedTuple):

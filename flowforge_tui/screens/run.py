@@ -21,7 +21,6 @@ from engine import TaskState
 from engine.errors import FlowForgeError, StorageError
 from flowforge_tui.details import Details, run_facts
 from flowforge_tui.figures import Figures
-from flowforge_tui.gauges import slots_of, usage_of
 from flowforge_tui.keys import RUN_KEYS, TRAVEL_KEYS, bindings
 from flowforge_tui.model import RunView
 from flowforge_tui.screens.plan import PlanScreen
@@ -194,8 +193,7 @@ class RunScreen(Travelling):
     def _frame_figures(self, now: float) -> None:
         if self.metrics.display and self.metrics.size.height:
             self._look_at_gauges()
-            gauges = self._gauges
-            self.metrics.frame(self.figures, now, usage_of(gauges), slots_of(gauges))
+            self.metrics.frame(self.figures, now, self._gauges)
         if self.timeline.display and self.timeline.size.height:
             self.timeline.mark(None if self.travel is None else self.travel.moment)
             self.timeline.frame(self.feed.now())

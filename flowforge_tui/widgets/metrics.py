@@ -8,7 +8,7 @@ Rule 2: a frame costs the panel's cells: `Figures` has done the counting.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.style import Style
 from textual.strip import Strip
@@ -17,10 +17,13 @@ from engine import RunState
 from engine.front import Series
 from flowforge_tui.amounts import UNKNOWN, brief_bytes, brief_number, brief_seconds
 from flowforge_tui.charts import area, fitted
-from flowforge_tui.figures import Figures, Lane, Limit, Processes, Slots, histogram
+from flowforge_tui.figures import Figures, histogram
 from flowforge_tui.look import ACCENT, BAD, BOLD, DIM, FAINT, GOOD, PLAIN, WARN, Look
 from flowforge_tui.strips import Line
 from flowforge_tui.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from engine.front import Gauges, Sample
 
 #: Cells of the labels at the left.
 _LABEL = 9
@@ -44,18 +47,18 @@ class MetricsPanel(Panel):
     def __init__(self, look: Look | None = None, **kwargs: Any) -> None:
         super().__init__(look, **kwargs)
         self._figures: Figures | None = None
-        self._slots: Slots | None = None
+        self._gauges: Gauges | None = None
         self._past = _Past()
         self._now = 0.0
 
-    def frame(
-        self, figures: Figures, now: float,
-        processes: Processes | None = None, slots: Slots | None = None,
-    ) -> None:
-        """Show figures as they are at `now`, seconds since the epoch."""
-        self._figures, self._now, self._slots = figures, now, slots
-        if processes is not None:
-            self._past.add(processes)
+    def frame(self, figures: Figures, now: float, gauges: Gauges | None = None) -> None:
+        """Show figures as they are at `now`, seconds since the epoch.
+
+        `gauges`: what the run's owner tells of its workers; None if nobody does.
+        """
+        self._figures, self._now, self._gauges = figures, now, gauges
+        if gauges is not None and gauges.sample is not None:
+            self._past.add(gauges.sample)
         self.paint()
 
     # -- which lines there are --------------------------------------------------------------
@@ -64,7 +67,7 @@ class MetricsPanel(Panel):
         """As in `Panel`."""
         if self._figures is None:
             return []
-        rows = _Rows(self._figures, self._now, self._slots, self._past, self.look, width)
+        rows = _Rows(self._figures, self._now, self._gauges, self._past, self.look, width)
         return [line.strip(width) for line in rows.fitted(height)]
 
 
@@ -72,32 +75,32 @@ class _Past:
     """CPU and memory over time, from samples as they come."""
 
     def __init__(self) -> None:
-        self.latest: Processes | None = None
+        self.latest: Sample | None = None
         self.engine_cpu, self.workers_cpu = Series(max, most=240), Series(max, most=240)
         self.engine_memory, self.workers_memory = Series(max, most=240), Series(max, most=240)
 
-    def add(self, sample: Processes) -> None:
+    def add(self, sample: Sample) -> None:
         """Take in a sample, unless it is known."""
         if self.latest is not None and sample.at <= self.latest.at:
             return
         self.latest = sample
         self.engine_cpu.add(sample.at, sample.engine_cpu)
-        self.workers_cpu.add(sample.at, sample.workers_cpu)
+        self.workers_cpu.add(sample.at, sample.cpu - sample.engine_cpu)
         self.engine_memory.add(sample.at, sample.engine_memory)
-        self.workers_memory.add(sample.at, sample.workers_memory)
+        self.workers_memory.add(sample.at, sample.memory - sample.engine_memory)
 
 
 class _Rows:
     """The lines of one frame."""
 
     def __init__(
-        self, figures: Figures, now: float, slots: Slots | None, past: _Past,
+        self, figures: Figures, now: float, gauges: Gauges | None, past: _Past,
         look: Look, width: int,
     ) -> None:
         self.figures, self.now, self.look, self.width = figures, now, look, width
         self.past = past
-        self.lanes: list[Lane] = list(slots.lanes) if slots is not None else []
-        self.limits: list[Limit] = [m for m in slots.limits if m.used] if slots is not None else []
+        self.lanes = gauges.lanes if gauges is not None else ()
+        self.limits = [m for m in gauges.limits if m.used] if gauges is not None else []
 
     def fitted(self, height: int) -> list[Line]:
         """The lines for a height: what is optional comes in the order of its worth."""
@@ -179,9 +182,9 @@ class _Rows:
         """Workers in use, lane by lane, then limits."""
         lanes = self.lanes[:min(_LANES, max(1, rows - min(len(self.limits), _LIMITS)))]
         lines = [self._meter(Line().add(" ").put(lane.name, DIM, width=_LABEL),
-                             lane.busy, lane.total, ACCENT) for lane in lanes]
+                             lane.busy, lane.workers, ACCENT) for lane in lanes]
         lines += [self._meter(Line().add(" ").put(limit.name, DIM, width=_LABEL),
-                              limit.used, limit.most, WARN)
+                              limit.used, limit.total, WARN)
                   for limit in self.limits[:max(0, rows - len(lines))]]
         return lines if lines else [self._busy()]
 
@@ -247,13 +250,14 @@ class _Rows:
         latest = self.past.latest
         assert latest is not None
         return [self._pair("cpu", f"{latest.engine_cpu:.2f}", self.past.engine_cpu,
-                           f"{latest.workers_cpu:.2f}", self.past.workers_cpu)]
+                           f"{latest.cpu - latest.engine_cpu:.2f}", self.past.workers_cpu)]
 
     def _memory(self, _: int) -> list[Line]:
         latest = self.past.latest
         assert latest is not None
         return [self._pair("memory", brief_bytes(latest.engine_memory), self.past.engine_memory,
-                           brief_bytes(latest.workers_memory), self.past.workers_memory)]
+                           brief_bytes(latest.memory - latest.engine_memory),
+                           self.past.workers_memory)]
 
     def _pair(
         self, label: str, engine: str, engine_past: Series, workers: str, workers_past: Series
@@ -261,10 +265,10 @@ class _Rows:
         """The engine's figure and its workers', each with its past."""
         latest = self.past.latest
         line = self._line(label)
-        if latest is None or not latest.workers:
+        if latest is None or latest.processes < 2:  # all work is done by the engine's own
             line.add("engine ", DIM).add(f"{engine:<6}", BOLD)
             return line.add(self._spark(engine_past, max(1, self._room - 13)), ACCENT)
-        size, workers_told = (self._room - 25) // 2, brief_number(latest.workers)
+        size, workers_told = (self._room - 25) // 2, brief_number(latest.processes - 1)
         if size < _SPARK:
             line.add("engine ", DIM).add(f"{engine:<6}", BOLD)
             return line.add(f"{workers_told} workers ", DIM).add(workers, BOLD)

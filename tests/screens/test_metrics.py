@@ -7,7 +7,8 @@ from textual.pilot import Pilot
 
 from engine import RunState, TaskState
 from engine.core.events import Moved, RunMoved
-from flowforge_tui.figures import Figures, Lane, Limit, Processes, Slots
+from engine.front import Gauges, Lane, Limit, Sample
+from flowforge_tui.figures import Figures
 from flowforge_tui.look import Look
 from flowforge_tui.model import RunView
 from flowforge_tui.shape import Shape
@@ -16,9 +17,12 @@ from tests.screens.made import BEGAN, attempt, begun, failed, started, succeeded
 from tests.screens.pilot import drive, text_of
 
 NOW = BEGAN + 10
-SLOTS = Slots([Lane("process", 3, 4), Lane("async", 212, 10_000)],
-              [Limit("gpu", 2, 2), Limit("unused", 0, 9)])
-PROCESSES = [Processes(BEGAN + i, 0.25, 84 << 20, 1.5, 400 << 20, 4) for i in range(10)]
+LANES = (Lane("process", 4, 3, 0), Lane("async", 10_000, 212, 0))
+GAUGES = [
+    Gauges(BEGAN + i, "RUNNING", LANES, (Limit("gpu", 2, 2, 5), Limit("unused", 0, 9, 0)), 0,
+           Sample(BEGAN + i, 1.75, 484 << 20, 5, 0.25, 84 << 20))
+    for i in range(10)
+]
 
 
 def busy() -> RunView:
@@ -31,14 +35,14 @@ def busy() -> RunView:
 
 
 def shown(size: tuple[int, int], view: RunView, *, look: Look | None = None,
-          processes: list[Processes] = PROCESSES, slots: Slots | None = SLOTS) -> list[str]:
+          gauges: list[Gauges] = GAUGES) -> list[str]:
     rows: list[str] = []
 
     async def act(panel: MetricsPanel, pilot: Pilot[None]) -> None:
         figures = Figures(view)
         figures.look()
-        for sample in processes or [None]:
-            panel.frame(figures, NOW, sample, slots)
+        for told in gauges or [None]:
+            panel.frame(figures, NOW, told)
         await pilot.pause()
         rows.extend(text_of(panel))
 
@@ -91,14 +95,14 @@ def test_in_ascii_there_is_nothing_else() -> None:
 
 
 def test_what_is_not_measured_is_not_shown() -> None:
-    text = "\n".join(shown((40, 12), busy(), processes=[], slots=None))
+    text = "\n".join(shown((40, 12), busy(), gauges=[]))
 
     assert "cpu" not in text
     assert "at once" in text
 
 
 def test_a_run_that_has_not_begun_shows_dashes_and_no_zero_rates() -> None:
-    rows = shown((40, 8), RunView(Shape.empty()), processes=[], slots=None)
+    rows = shown((40, 8), RunView(Shape.empty()), gauges=[])
 
     assert rows[0] == " tasks/s  –"
     assert " took     –" in rows
@@ -117,14 +121,14 @@ def test_a_frame_paints_the_lines_that_changed_and_no_others() -> None:
     async def act(panel: MetricsPanel, pilot: Pilot[None]) -> None:
         figures = Figures(view)
         figures.look()
-        panel.frame(figures, NOW, PROCESSES[0], SLOTS)
+        panel.frame(figures, NOW, GAUGES[0])
         await pilot.pause()
         before = panel.lines_painted
-        panel.frame(figures, NOW, PROCESSES[0], SLOTS)
+        panel.frame(figures, NOW, GAUGES[0])
         await pilot.pause()
         assert panel.lines_painted == before
-        fuller = Slots([Lane("process", 4, 4), SLOTS.lanes[1]], SLOTS.limits)
-        panel.frame(figures, NOW, PROCESSES[0], fuller)
+        fuller = GAUGES[0]._replace(lanes=(Lane("process", 4, 4, 0), LANES[1]))
+        panel.frame(figures, NOW, fuller)
         await pilot.pause()
         assert panel.lines_painted - before == 1
 
@@ -137,7 +141,7 @@ def test_another_size_lays_it_out_anew() -> None:
     async def act(panel: MetricsPanel, pilot: Pilot[None]) -> None:
         figures = Figures(view)
         figures.look()
-        panel.frame(figures, NOW, PROCESSES[0], SLOTS)
+        panel.frame(figures, NOW, GAUGES[0])
         await pilot.resize_terminal(44, 6)
         await pilot.pause()
         assert len(text_of(panel)) == 6
