@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from engine.runtime.options import options_from as options_from
     from engine.runtime.outline import Outline as Outline
     from engine.runtime.places import Place as Place
-    from engine.runtime.places import find_place as find_place
     from engine.runtime.plan import Plan as Plan
     from engine.runtime.plan import PlanEntry as PlanEntry
     from engine.runtime.plan import PlanRow as PlanRow
@@ -50,12 +49,9 @@ if TYPE_CHECKING:
     from engine.runtime.replay import Figures as Figures
     from engine.runtime.replay import Follower as Follower
     from engine.runtime.replay import GraphChanged as GraphChanged
-    from engine.runtime.replay import PastAttempt as PastAttempt
     from engine.runtime.replay import SessionBegan as SessionBegan
     from engine.runtime.replay import Step as Step
     from engine.runtime.replay import Told as Told
-    from engine.runtime.replay import changes_from as changes_from
-    from engine.runtime.replay import changes_of as changes_of
     from engine.runtime.reporting import Live as Live
     from engine.runtime.reporting import Reporter as Reporter
     from engine.runtime.reporting import Silent as Silent
@@ -109,11 +105,10 @@ _MODULES = {
     "engine.runtime.looking": ("Look", "preview"),
     "engine.runtime.options": ("RunOptions", "options_from"),
     "engine.runtime.outline": ("Outline",),
-    "engine.runtime.places": ("Place", "find_place"),
+    "engine.runtime.places": ("Place",),
     "engine.runtime.plan": ("Plan", "PlanEntry", "PlanRow", "Wish"),
     "engine.runtime.replay": (
-        "Damaged", "Figures", "Follower", "GraphChanged", "PastAttempt",
-        "SessionBegan", "Step", "Told", "changes_from", "changes_of",
+        "Damaged", "Figures", "Follower", "GraphChanged", "SessionBegan", "Step", "Told",
     ),
     "engine.runtime.reporting": ("Live", "Reporter", "Silent"),
     "engine.runtime.request": ("Request",),

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.widgets import Input
 
 from engine import TaskState
 from engine.errors import FlowForgeError, StorageError
@@ -26,6 +25,7 @@ from flowforge_tui.model import RunView
 from flowforge_tui.screens.plan import PlanScreen
 from flowforge_tui.screens.travelling import Travelling
 from flowforge_tui.widgets.detail import DetailPane
+from flowforge_tui.widgets.filterfield import FilterField
 from flowforge_tui.widgets.graph import GraphPane, Stages
 from flowforge_tui.widgets.graph import Jump as GraphJump
 from flowforge_tui.widgets.graph import Leave as GraphLeave
@@ -97,7 +97,7 @@ class RunScreen(Travelling):
             yield DetailPane(look=look, id="pane")
             yield Timeline(look=look, id="timeline")
             yield GraphPane(look=look, id="graph")
-        yield Input(id="filter", placeholder="state:failed dur>10 err:Timeout name…")
+        yield FilterField(lambda: [s.name for s in self.view.shape.sections], id="filter")
         yield KeyBar(RUN_KEYS)
 
     def on_mount(self) -> None:
