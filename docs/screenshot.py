@@ -1,112 +1,159 @@
-"""Takes the README's picture from the real program: `python docs/screenshot.py`.
+"""Takes the pictures in docs/ from the real program: `python docs/screenshot.py`.
 
-Runs the census on a pseudo-terminal, kills it half way, runs it again to its end, and draws
-what an emulator of the terminal then shows. Nothing in the picture is made by hand.
+Each is what the screen itself draws of a run that happens here and now, headless, at a moment
+that is waited for. Nothing in a picture is made by hand.
 """
 
 from __future__ import annotations
 
-import io
+import asyncio
 import os
-import pty
 import re
-import select
-import signal
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-import pyte
-from rich.console import Console
-from rich.terminal_theme import DIMMED_MONOKAI
-from rich.text import Text
+from engine import TaskState
 
 HERE = Path(__file__).resolve().parent
-FLOW = HERE.parent / "sample_flows" / "census.py"
-COLUMNS, ROWS = 92, 30
-HEX = re.compile("[0-9a-f]{6}")
+FLOWS = HERE.parent / "sample_flows"
+SIZE = (120, 36)
+
+_DONE = (TaskState.SUCCESS, TaskState.CACHED)
+
+#: Seconds that anything may take.
+PATIENCE = 120.0
 
 
-class Terminal:
-    """A terminal without a window, and one program at a time in it."""
+class Studio:
+    """The screen, opened for one picture."""
 
-    def __init__(self, folder: str) -> None:
-        self.screen = pyte.Screen(COLUMNS, ROWS)
-        self.folder = folder
-        self._stream = pyte.ByteStream(self.screen)
+    def __init__(self, app: Any, pilot: Any) -> None:
+        self.app, self.pilot = app, pilot
 
-    def type(self, line: str) -> None:
-        """Show a command as a shell would."""
-        self._stream.feed(f"\x1b[1m$ {line}\x1b[0m\r\n".encode())
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for a moment."""
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            if time.monotonic() > deadline:
+                raise TimeoutError("the moment for the picture never came")
+            await self.pilot.pause(0.05)
 
-    def run(self, arguments: list[str], *, kill_at: str = "") -> None:
-        """Run the flowforge command; kill it, engine and all, once the screen shows `kill_at`."""
-        parent, child = pty.openpty()
-        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor",
-                       "COLUMNS": str(COLUMNS), "LINES": str(ROWS)}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flowforge_tui", *arguments], cwd=self.folder,
-            stdin=child, stdout=child, stderr=child, env=environment, start_new_session=True,
-        )
-        os.close(child)
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and self._read(parent):
-            if kill_at and any(kill_at in line for line in self.screen.display):
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                self._stream.feed(b"\r\nKilled\r\n")
-                break
-        os.close(parent)
-        process.wait()
+    @property
+    def view(self) -> Any:
+        """The run that is shown."""
+        return self.app.feed.view
 
-    def _read(self, parent: int) -> bool:
-        if select.select([parent], [], [], 0.5)[0]:
-            try:
-                data = os.read(parent, 65536)
-            except OSError:
-                return False
-            self._stream.feed(data)
-            return bool(data)
-        return True
+    def done(self) -> float:
+        """How much of the run is done, from 0 to 1."""
+        totals = self.view.totals
+        return sum(totals[state] for state in _DONE) / max(1, sum(totals))
 
-    def text(self) -> Text:
-        """The screen with its colours, as far down as anything is on it."""
-        shown = Text()
-        last = max((y for y, line in enumerate(self.screen.display) if line.strip()), default=0)
-        for y in range(last + 1):
-            for x in range(COLUMNS):
-                cell = self.screen.buffer[y][x]
-                shown.append(cell.data, style=_style(cell))
-            shown.rstrip()
-            shown.append("\n")
-        return shown
+    @property
+    def text(self) -> str:
+        """What the screen shows now."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(s.text for s in strip) for strip in strips)
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, one after the other, and let the screen follow."""
+        for key in keys:
+            await self.pilot.press(key)
+        await self.pilot.pause(0.5)
+
+    def shoot(self, name: str, title: str) -> None:
+        """Write docs/NAME.svg."""
+        svg = self.app.export_screenshot(title=title)
+        # Fonts from the net have no place in a picture of ours: the reader's own will do.
+        svg = re.sub(r"@font-face {.*?}\s*", "", svg, flags=re.S)
+        svg = svg.replace("Fira Code, monospace", "Fira Code, Menlo, Consolas, monospace")
+        (HERE / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 
-def _style(cell: pyte.screens.Char) -> str:
-    words = ["bold"] if cell.bold else []
-    if cell.fg != "default":
-        words.append(f"#{cell.fg}" if HEX.fullmatch(cell.fg) else cell.fg)
-    return " ".join(words)
+@asynccontextmanager
+async def opened(first: Callable[[], Any], host: Any = None) -> Any:
+    """The screen, while a picture is taken."""
+    from flowforge_tui.app import FlowForgeApp
+
+    app = FlowForgeApp(first, host=host)
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        yield Studio(app, pilot)
+        if host is not None:
+            host.stop(3)
+            host.close()
 
 
-def main() -> int:
-    """Write docs/census.svg."""
-    with tempfile.TemporaryDirectory() as folder:
-        terminal = Terminal(folder)
-        terminal.type("flowforge run sample_flows/census.py")
-        terminal.run(["run", str(FLOW)], kill_at="█" * 33)
-        terminal.type("flowforge run sample_flows/census.py")
-        terminal.run(["run", str(FLOW)])
-        console = Console(record=True, width=COLUMNS, file=io.StringIO())
-        console.print(terminal.text(), end="")
-        svg = console.export_svg(title="flowforge", theme=DIMMED_MONOKAI)
-    # Fonts from the net have no place in a picture of ours: the reader's own will do.
-    svg = re.sub(r"@font-face {.*?}\s*", "", svg, flags=re.S)
-    (HERE / "census.svg").write_text(svg, encoding="utf-8")
+def hosted(file: str, **flags: Any) -> tuple[Callable[[], Any], Any]:
+    """The screen of a workflow that is run now, and what runs it."""
+    from engine.front import Request, RunOptions
+    from flowforge_tui.hosting import Host
+    from flowforge_tui.onscreen import _host_of
+    from flowforge_tui.screens.run import RunScreen
+
+    host: Host = _host_of(Request(options=RunOptions(**flags)), file)
+    return lambda: RunScreen(host.feed, host), host
+
+
+async def census() -> None:
+    """A run in the middle of its work."""
+    async with opened(*hosted("flows/census.py", fresh=True, workers=4)) as studio:
+        await studio.until(lambda: "modules in" in studio.text and studio.done() > 0.5)
+        studio.shoot("census", "flowforge run census.py")
+
+
+async def error() -> None:
+    """A failure, at its line, with its values."""
+    async with opened(*hosted("flows/trouble.py", fresh=True, output="silent")) as studio:
+        await studio.until(lambda: studio.view.ended)
+        await studio.press("n", "n", "n")
+        studio.shoot("error", "flowforge run trouble.py")
+
+
+async def timeline() -> None:
+    """All workers over time."""
+    async with opened(*hosted("flows/census.py", fresh=True, workers=8)) as studio:
+        await studio.until(lambda: studio.view.ended)
+        await studio.press("g")
+        studio.shoot("timeline", "flowforge run census.py")
+
+
+async def launcher() -> None:
+    """What can be run here, and what was."""
+    from flowforge_tui.screens.launcher import LauncherScreen
+    from flowforge_tui.widgets.runs import RunList, WorkflowList
+
+    nothing: Any = None
+    async with opened(lambda: LauncherScreen(nothing, nothing, nothing, nothing)) as studio:
+        screen = studio.app.screen
+        await studio.until(lambda: screen.query_one(RunList).looked
+                           and screen.query_one(WorkflowList).looked)
+        await studio.press("j")
+        studio.shoot("launcher", "flowforge")
+
+
+#: The launcher last, for it shows the runs of the others.
+PICTURES: dict[str, Callable[[], Awaitable[None]]] = {
+    "census": census, "error": error, "timeline": timeline, "launcher": launcher,
+}
+
+
+def main(names: list[str]) -> int:
+    """Take the pictures that are named, or all."""
+    with tempfile.TemporaryDirectory(prefix="flowforge") as folder:
+        shutil.copytree(FLOWS, Path(folder, "flows"))
+        os.chdir(folder)
+        os.environ["FLOWFORGE_KEY_FILE"] = str(Path(folder, "key"))
+        for name in names or PICTURES:
+            asyncio.run(PICTURES[name]())
+            print(f"docs/{name}.svg")
+        os.chdir(HERE)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

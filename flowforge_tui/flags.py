@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,17 @@ _FLAGS: tuple[Decorator, ...] = (
 )
 
 
+def _only_ascii(context: click.Context, parameter: click.Parameter, given: bool) -> None:
+    if given:
+        os.environ["FLOWFORGE_ASCII"] = "1"
+
+
+#: For each command that opens the screen. Known to what it starts, too, as a variable.
+ascii_flag: Decorator = click.option(
+    "--ascii", is_flag=True, expose_value=False, callback=_only_ascii,
+    help="Nothing but ASCII on the screen.  [default: as the terminal's encoding]")
+
+
 def run_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags of a run; it gets them as one mapping, `flags`."""
     def gathered(**given: Any) -> Any:
@@ -50,7 +62,7 @@ def run_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     # What was declared on the command itself comes first in its help.
     gathered.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     wrapped: Callable[..., Any] = gathered
-    for flag in reversed(_FLAGS):
+    for flag in reversed((*_FLAGS, ascii_flag)):
         wrapped = flag(wrapped)
     return wrapped
 

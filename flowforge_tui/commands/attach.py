@@ -8,11 +8,13 @@ import click
 
 from flowforge_tui.commands.logs import View
 from flowforge_tui.commands.show import run_lines
+from flowforge_tui.flags import ascii_flag
 
 
 @click.command()
 @click.argument("run", default="latest")
 @click.option("--headless", is_flag=True, help="In lines, as in a pipe: its output, then its end.")
+@ascii_flag
 def attach(run: str, headless: bool) -> None:
     """Show a run of another process, or one long ended, on the screen; in a pipe, in lines.
 
