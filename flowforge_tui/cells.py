@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import RunState, TaskState
-from engine.front import IS_TERMINAL
+from engine.front import IS_TERMINAL, wording
 from flowforge_tui.amounts import brief_number, brief_seconds
+from flowforge_tui.charts import area, fitted
 from flowforge_tui.look import word
 from flowforge_tui.rows import CHAIN, GROUP, REST, TASK, Block, Row, Rows, foremost
 
@@ -189,10 +190,7 @@ class Teller:
         values = self.view.pace.throughput(block.places)
         if len(values) < 2:
             return ""
-        if len(values) > SPARK:  # the whole life of it in half the slots
-            pairs = [sum(values[i:i + 2]) for i in range(0, len(values), 2)]
-            values = pairs
-        return self.look.spark(values, SPARK)
+        return area(fitted(values, SPARK)[0], 1, unicode=self.look.unicode)[0]
 
     def _rest(self, row: Row, block: Block) -> Cells:
         hidden = self.rows.hidden(block)
@@ -253,7 +251,9 @@ class Teller:
 
     def _failure(self, tid: int, state: TaskState) -> str:
         reason, error = self.view.errors.get(tid, ("", None))
-        text = error_text(error) if error is not None else self.view.why.get(tid, (-1, ""))[1]
+        text = self.view.why.get(tid, (-1, ""))[1]
+        if error is not None:
+            text = wording.error_words(error)
         if reason and reason != "error":
             text = f"{reason} · {text}" if self.look.unicode else f"{reason}: {text}"
         if state is TaskState.UP_FOR_RETRY:
@@ -292,11 +292,3 @@ def _counted(counts: Sequence[int], state: TaskState) -> int:
 
 def _rest_word(state: TaskState) -> str:
     return "ok" if state is TaskState.SUCCESS else word(state)
-
-
-def error_text(error: object) -> str:
-    """`ValueError: bad row 17`: the type, and the first line of the message that says anything."""
-    kind = getattr(error, "type", "")
-    message = next((line for line in getattr(error, "message", "").splitlines() if line.strip()),
-                   "")
-    return f"{kind}: {message.strip()}" if message else str(kind)

@@ -28,9 +28,6 @@ CURSOR = Style(reverse=True)
 #: Where a search or filter matched.
 MATCH = Style(underline=True, bold=True)
 
-_SPARKS = "▁▂▃▄▅▆▇█"
-_ASCII_SPARKS = " .:-=+*#"
-
 
 class Marks(NamedTuple):
     """The signs of the screen that are not states'."""
@@ -63,16 +60,6 @@ class Look:
     def glyph(self, state: TaskState) -> str:
         """One cell that stands for a state."""
         return glyph(state, unicode=self.unicode)
-
-    def spark(self, values: list[float], width: int) -> str:
-        """The last `width` values as a row of bars, the largest at full height."""
-        bars = _SPARKS if self.unicode else _ASCII_SPARKS
-        shown = values[-width:]
-        top = max(shown, default=0.0)
-        if top <= 0:
-            return bars[0] * len(shown)
-        last = len(bars) - 1
-        return "".join(bars[min(last, round(v / top * last))] for v in shown)
 
     def bar(self, fraction: float, width: int) -> tuple[str, str]:
         """A progress bar in two parts: what is done, and the rest. Together `width` cells."""

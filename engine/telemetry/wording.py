@@ -96,10 +96,18 @@ def error_line(error: ErrorInfo | None) -> str:
     """The first line of a failure, and where in the user's code it arose."""
     if error is None:
         return "no details are known"
-    message = next((part for part in error.message.splitlines() if part.strip()), "")
-    told = safe_line(f"{error.type}: {message}" if message else error.type, ERROR_WIDTH)
+    told = safe_line(error_words(error), ERROR_WIDTH)
     where = place(error)
     return f"{told} ({where})" if where else told
+
+
+def error_words(error: ErrorInfo) -> str:
+    """`ValueError: bad row 17`: the type, and the first line of the message that says anything.
+
+    Untrusted text.
+    """
+    message = next((line for line in error.message.splitlines() if line.strip()), "")
+    return f"{error.type}: {message.strip()}" if message else error.type
 
 
 def place(error: ErrorInfo) -> str:
