@@ -90,7 +90,13 @@ def test_the_cursor_stays_on_its_task_run_while_rows_come_above_it():
         assert tree.tid == tid and tree.cursor == y + 1
         scene.ok([tid], 760)
         tree.frame(NOW)
-        assert tree.tid is None and tree.row.kind == "section", "it went into the rest"
+        assert tree.tid == tid, "it stays while the cursor is on it"
+        tree.action_top()
+        tree.frame(NOW)
+        scene.ok([tid + 1], 760)  # with the next change of its section
+        tree.frame(NOW)
+        assert tid not in [row.id for row in map(tree.tree_rows.row, range(len(tree.tree_rows)))
+                           if row.kind == "task"], "it went into the rest"
 
     drive(lambda: TaskTree(scene.view), act)
 
