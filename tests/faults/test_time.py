@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -179,6 +180,9 @@ def test_an_engine_stopped_for_longer_than_the_timeouts_ends_nothing_early(
         return step.partial(folder=folder).map(i=range(2))
 
     session = bench.start(flow, executor=executor, parameters={"folder": str(bench.folder)})
+    # In a group of its own, as a shell has it: the kernel stops no orphaned group on Ctrl-Z, and
+    # that of the tests may be one.
+    os.setpgid(session.pid, session.pid)
     bench.ledger.until("step0", "step1")
     session.signal(stop)
     until(lambda: _state(session.pid) == "T", "the engine to stop")
