@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeVar
 
 from engine.core.dag import Graph, MapInfo, Node
 from engine.core.handles import Handle, handles_in
@@ -58,7 +59,6 @@ class SpecOutline(NamedTuple):
     def to_data(self) -> list[Any]:
         """As plain data for msgpack."""
         return list(self._replace(parts=dict(self.parts)))
-
 
 
 class MapOutline(NamedTuple):
@@ -203,105 +203,85 @@ def _from_bytes(column: array[int], data: bytes) -> None:
 
 
 class _Builder:
-    """Describes a graph's nodes one after the other."""
+    """Describes a graph: a column at a time where it can, a node at a time where it must."""
 
     def __init__(self, graph: Graph, fingerprints: Fingerprint | None) -> None:
-        self.outline = Outline(graph.name)
+        o = self.outline = Outline(graph.name)
         self._code = fingerprinter = Fingerprinter()
         self._fingerprint = fingerprints if fingerprints is not None else fingerprinter
-        self._specs: dict[int, int] = {}
-        self._groups: dict[str, int] = {}
         self._place: dict[int, int] = {}
         """Upstream node → its place among those that the node in hand reads."""
         self._canonical = Canonical(special=self._reference, code=self._code_mark)
-        self._only_handles: list[int] = []
-        for node in graph.nodes:
-            self._node(node)
+        self._whole_results: list[bytes] = []
+        nodes = graph.nodes
+        o.names = [node.name for node in nodes]
+        o.groups, o.group_of = _numbered([node.group for node in nodes])
+        specs, o.spec_of = _numbered([node.spec for node in nodes])
+        o.specs = [self._spec(spec) for spec in specs]
+        o.auto = bytearray(map(_is_auto, nodes))
+        o.offsets = array("I", accumulate([len(node.upstream) for node in nodes], initial=0))
+        self._arguments(nodes)
 
-    def _node(self, node: Node) -> None:
-        o, group = self.outline, node.group
-        o.names.append(node.name)
-        g = self._groups.get(group)
-        o.group_of.append(self._group(group) if g is None else g)
-        s = self._specs.get(id(node.spec))
-        o.spec_of.append(self._spec(node.spec) if s is None else s)
-        o.auto.append(_is_auto(node))
-        if self._plain(node):
-            return
-        reads = self._edges(node)
-        if node.mapped is None and node.when is None and self._is_only_handles(node, reads):
-            o.digests.append(self._handles_digest(reads))
-        else:
-            o.digests.append(self._template(node))
-
-    def _plain(self, node: Node) -> bool:
-        """Describe a node whose arguments are the whole results of what it waits for, in order.
-
-        Nothing is new in what this says: it is the rule in a large graph, and takes a third.
-        """
-        args, upstream = node.args, node.upstream
-        if (node.kwargs or node.mapped is not None or node.when is not None
-                or not len(args) == len(node.refs) == len(upstream)):
-            return False
-        for a in args:
-            if type(a) is not Handle or a.path:
-                return False
-        o, reads = self.outline, len(args)
-        o.upstream.extend(upstream)
-        o.offsets.append(len(o.upstream))
-        o.needs.append(reads)
-        o.digests.append(self._handles_digest(reads))
-        return True
-
-    def _group(self, group: str) -> int:
-        self.outline.groups.append(group)
-        index = self._groups[group] = len(self.outline.groups) - 1
-        return index
-
-    def _spec(self, spec: TaskSpec) -> int:
+    def _spec(self, spec: TaskSpec) -> SpecOutline:
         o = spec.options
-        self.outline.specs.append(SpecOutline(
+        return SpecOutline(
             spec.name, spec.kind, o.persist, o.on_interrupt, o.trigger_rule,
             self._fingerprint(spec), *place_of(spec), o.retry.retries, o.timeout,
-        ))
-        index = self._specs[id(spec)] = len(self.outline.specs) - 1
-        return index
+        )
+
+    def _arguments(self, nodes: Sequence[Node]) -> None:
+        """Per node: what it waits for, how much of that it reads, and its template's digest.
+
+        The first two kinds of call are nearly all of a large graph, and take a third.
+        """
+        o, digests = self.outline, list[bytes]()
+        for node in nodes:
+            args, upstream = node.args, node.upstream
+            if node.kwargs or node.mapped is not None or node.when is not None:
+                reads = self._edges(node)
+                digests.append(self._template(node))
+            elif args and not upstream and _SPOKEN.issuperset(map(type, args)):
+                reads = 0
+                digests.append(digest(repr(args).encode()))
+            elif _are_whole_results(args, upstream):
+                reads = len(args)
+                o.upstream.extend(upstream)
+                digests.append(self._whole_results_digest(reads))
+            else:
+                reads = self._edges(node)
+                digests.append(self._positional(node, reads))
+            o.needs.append(reads)
+        _from_bytes(o.digests, b"".join(digests))
 
     def _edges(self, node: Node) -> int:
         """Note the upstream; returns how many of it are read."""
         o, upstream = self.outline, node.upstream
-        reads = len(upstream)
-        if upstream:
-            place = self._place = {}
-            for ref in node.refs:
-                place.setdefault(ref.node.index, len(place))
-            reads = len(place)
-            o.upstream.extend(place)
-            if reads < len(upstream):
-                o.upstream.extend(sorted(u for u in upstream if u not in place))
-        o.offsets.append(len(o.upstream))
-        o.needs.append(reads)
-        return reads
+        place = self._place = {}
+        for ref in node.refs:
+            place.setdefault(ref.node.index, len(place))
+        o.upstream.extend(place)
+        o.upstream.extend(sorted(u for u in upstream if u not in place))
+        return len(place)
 
     # -- argument templates --------------------------------------------------------------------
 
-    def _is_only_handles(self, node: Node, reads: int) -> bool:
-        """True if the arguments are whole results of different nodes, by position."""
-        if node.kwargs or len(node.args) != reads or len(node.refs) != reads:
-            return False
-        return all(type(a) is Handle and not a.path for a in node.args)
+    def _positional(self, node: Node, reads: int) -> bytes:
+        """Where all that a node is given is given by position."""
+        args = node.args
+        if len(node.refs) == reads and _are_whole_results(args, self._place):
+            return self._whole_results_digest(reads)
+        if _SPOKEN.issuperset(map(type, args)):
+            return digest(repr(args).encode())
+        return self._template(node)
 
-    def _handles_digest(self, count: int) -> int:
-        known = self._only_handles
+    def _whole_results_digest(self, count: int) -> bytes:
+        known = self._whole_results
         while len(known) <= count:
             # Their places are 0, 1, 2, … whatever nodes they are.
-            known.append(_number(digest(b"handles %d" % len(known))))
+            known.append(digest(b"handles %d" % len(known)))
         return known[count]
 
-    def _template(self, node: Node) -> int:
-        if (node.mapped is None and node.when is None and not node.kwargs
-                and _SPOKEN.issuperset(map(type, node.args))):
-            return _number(digest(repr(node.args).encode()))
+    def _template(self, node: Node) -> bytes:
         template: list[Any] = [list(node.args)]
         if node.kwargs:
             template.append(sorted(node.kwargs.items()))
@@ -309,7 +289,7 @@ class _Builder:
             template.append(["when", node.when])
         if node.mapped is not None:
             template.append(self._map(node, node.mapped))
-        return _number(digest(self._canonical.bytes(template)))
+        return digest(self._canonical.bytes(template))
 
     def _map(self, node: Node, info: MapInfo) -> Any:
         over: dict[int, None] = {}
@@ -351,20 +331,29 @@ class _Builder:
         return value_digest(sorted(parts.items()))
 
 
-def _number(data: bytes) -> int:
-    return int.from_bytes(data, "little")
+T = TypeVar("T")
+
+
+def _numbered(things: list[T]) -> tuple[list[T], array[int]]:
+    """The different ones in order of appearance, and which of them each thing is."""
+    number = {thing: i for i, thing in enumerate(dict.fromkeys(things))}
+    return list(number), array("I", [number[thing] for thing in things])
+
+
+def _are_whole_results(args: tuple[Any, ...], nodes: Collection[int]) -> bool:
+    """True if the arguments are the whole results of just these nodes, in this order."""
+    return len(args) == len(nodes) and [*nodes] == [
+        a.node.index for a in args if type(a) is Handle and not a.path]
 
 
 def _is_auto(node: Node) -> bool:
-    name, group, stem = node.name, node.group, node.spec.name
+    name, stem = node.name, node.spec.name
+    if node.group:
+        name = name[len(node.group) + 1:]
     if name == stem:
         return True
-    if group:
-        name = name[len(group) + 1:]
-    if not name.startswith(stem):
-        return False
-    number = name[len(stem):]
-    return not number or (number[0] == "-" and number[1:].isdecimal())
+    head, _, number = name.rpartition("-")
+    return head == stem and number.isdecimal()
 
 
 def item_digests(values: Iterable[Any]) -> list[bytes]:

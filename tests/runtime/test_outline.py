@@ -21,6 +21,14 @@ def g(*args: Any, **kwargs: Any) -> None: ...
 
 F, G = TaskSpec("f", f), TaskSpec("g", g, TaskOptions(trigger_rule="all_done", persist=False))
 
+#: Per call in the test that names them: as stored by every version of this format.
+DIGESTS = [
+    "89b43240fe814118", "4ed4976b37f7c7f6", "829c975a2698cd20", "4d56c0bfc41dcb6a",
+    "4d56c0bfc41dcb6a", "66a4cee65c6621d0", "a5d0dc54cd0ab5f0", "9ea9ba62b81361b6",
+    "1cca9e493708afb5", "be60d143006e70cb", "025928354f6bfee4", "2f0c76092333e83a",
+]
+LITERAL = "79c8e991f063a59e"
+
 
 def stored(outline: Outline) -> Outline:
     data = msgpack.packb(outline.to_data())
@@ -190,3 +198,33 @@ def test_a_hundred_thousand_nodes_are_quick_and_small() -> None:
     assert time.process_time() - began < 2.0  # 0.2 s where nothing else runs
     assert len(msgpack.packb(o.to_data())) < 6_000_000
     assert stored(o).same_as(o)
+
+
+def test_the_digests_of_every_kind_of_call_stay_what_stored_runs_have() -> None:
+    dag = Dag("w")
+    a, b = dag.add(F, (1, "x", None, 2.5, b"y", True)).handle, dag.add(F).handle
+    dag.add(F, (a,))
+    dag.add(G, (a, b))
+    dag.add(G, (b, a), group="inner").wait_for(dag.nodes[2])
+    dag.add(G, (a, a))
+    dag.add(G, (a, b["k"].attr("n"), 3), {"y": [b]})
+    dag.add(F, ([1, (2, {"k": a})],))
+    dag.add(F, (), {"x": 1})
+    dag.add(F, (1,), when=b)
+    dag.add(F, (a,), mapped=MapInfo({"x": b, "y": [1, 2]}))
+    dag.add(F, (1,)).wait_for(dag.nodes[0])
+    o = Outline.of(dag.freeze())
+    assert [f"{x:016x}" for x in o.digests] == DIGESTS
+    assert list(o.upstream) == [0, 0, 1, 1, 0, 2, 0, 0, 1, 0, 1, 0, 1, 0]
+    assert list(o.needs) == [0, 0, 1, 2, 2, 1, 2, 1, 0, 1, 2, 0]
+    assert o.maps[10].literal.hex() == LITERAL
+
+
+def test_a_result_read_twice_is_no_reading_of_what_is_only_waited_for() -> None:
+    dag = Dag("w")
+    a, b = dag.add(F).handle, dag.add(F).handle
+    dag.add(G, (a, a)).wait_for(b.node)
+    dag.add(G, (a, b))
+    o = Outline.of(dag.freeze())
+    assert list(o.needs) == [0, 0, 1, 2]
+    assert o.digests[2] != o.digests[3]
