@@ -13,6 +13,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from engine.core.dag import Graph
 from engine.core.events import (
@@ -41,6 +42,9 @@ from engine.core.states import (
 
 #: Recorded states as a new session finds them: what had not ended starts over.
 _SETTLED = bytes(s if s < len(IS_TERMINAL) and IS_TERMINAL[s] else PENDING for s in range(256))
+
+
+T = TypeVar("T")
 
 
 class Board:
@@ -111,9 +115,16 @@ class Board:
         self._prepare(n)
 
     def _prepare(self, n: int) -> None:
-        nodes, graph = self.graph.nodes, self.graph
-        self._rules = [node.spec.options.trigger_rule for node in nodes]
-        self._strict = bytearray(rule == "all_success" for rule in self._rules)
+        graph = self.graph
+        options = [spec.options for spec in graph.specs]
+        self._slot = graph.spec_of
+        """Index of each node's task in `cost`: nodes of one task share its measured cost."""
+        self.cost = [-1.0] * len(options)
+        """Seconds an attempt of each task takes; -1: unknown. Rises at once, falls slowly."""
+        self._rules = _per_node([o.trigger_rule for o in options], graph)
+        self._strict = bytearray(
+            _per_node([o.trigger_rule == "all_success" for o in options], graph))
+        self._solo = bytearray(_per_node([o.solo for o in options], graph))
         self._tallies: dict[int, list[int]] = {
             i: [0] * 5 for i in range(n) if not self._strict[i]
         }
@@ -126,12 +137,6 @@ class Board:
         self._expanding: dict[int, int] = {}
         """Node whose items are being worked out → the number of that `Expand`."""
         self._asked = 0
-        slots: dict[int, int] = {}
-        self._slot = [slots.setdefault(id(node.spec), len(slots)) for node in nodes]
-        """Index of each node's task in `cost`: nodes of one task share its measured cost."""
-        self.cost = [-1.0] * len(slots)
-        """Seconds an attempt of each task takes; -1: unknown. Rises at once, falls slowly."""
-        self._solo = bytearray(node.spec.options.solo for node in nodes)
         self._ends: deque[tuple[int, int]] = deque()
         self._moved: dict[tuple[TaskState, int, str], list[int]] = {}
         self._fresh: list[int] = []
@@ -264,3 +269,8 @@ class Board:
             1 for k in range(self.graph.size)
             if self._selected[k] and not IS_TERMINAL[self.state[k]]
         )
+
+
+def _per_node(of_task: Sequence[T], graph: Graph) -> list[T]:
+    """What holds for a task, for each of its calls."""
+    return [of_task[s] for s in graph.spec_of]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.core.handles import Handle, handles_in
 from engine.core.tasks import TaskSpec
@@ -231,6 +231,7 @@ class Graph:
 
     __slots__ = (
         "children", "eager", "gate", "item_children", "name", "nodes", "priority", "result", "size",
+        "spec_of", "specs",
     )
 
     def __init__(self, dag: Dag) -> None:
@@ -238,6 +239,8 @@ class Graph:
         self.nodes = dag.nodes
         self.result = dag.result
         n = self.size = len(dag.nodes)
+        self.specs, self.spec_of = numbered([node.spec for node in dag.nodes])
+        """The tasks that are called, by first call; per node: which of them it is a call of."""
         self.children: list[list[int]] = [[] for _ in range(n)]
         """Nodes that wait for this whole node."""
         self.item_children: dict[int, list[int]] = {}
@@ -339,17 +342,18 @@ class Graph:
     def _longest_paths(self, order: Sequence[int]) -> list[float]:
         """Per node: its priority where given, else how many nodes hang below it in a row."""
         length = [1.0] * self.size
-        nodes = self.nodes
+        nodes, specs = self.nodes, self.specs
         for i in reversed(order):
             here = length[i] + 1.0
             for u in nodes[i].upstream:
                 if length[u] < here:
                     length[u] = here
-        for node in nodes:
-            given = node.spec.options.priority
-            if given is not None:
-                # A given priority outranks every derived one of the same sign.
-                length[node.index] = given * 1e9
+        if any(spec.options.priority is not None for spec in specs):
+            for i, s in enumerate(self.spec_of):
+                given = specs[s].options.priority
+                if given is not None:
+                    # A given priority outranks every derived one of the same sign.
+                    length[i] = given * 1e9
         return length
 
     def leaves(self) -> list[Node]:
@@ -358,10 +362,22 @@ class Graph:
                 and n.index not in self.item_children]
 
 
+T = TypeVar("T")
+
+
+def numbered(things: Sequence[T]) -> tuple[list[T], array[int]]:
+    """The different ones in order of appearance, and for each thing which of them it is."""
+    number = {thing: i for i, thing in enumerate(dict.fromkeys(things))}
+    return list(number), array("I", [number[thing] for thing in things])
+
+
 def check_limits(graph: Graph, limits: Mapping[str, int]) -> None:
     """Raise DefinitionError for a limit that is unknown, or too small to ever let a task run."""
-    for node in graph.nodes:
-        for name, wanted in node.spec.options.limits.items():
+    for s, spec in enumerate(graph.specs):
+        for name, wanted in spec.options.limits.items():
+            if name in limits and wanted <= limits[name]:
+                continue
+            node = graph.nodes[graph.spec_of.index(s)]
             if name not in limits:
                 known = ", ".join(sorted(limits)) or "none"
                 raise DefinitionError(
@@ -369,8 +385,7 @@ def check_limits(graph: Graph, limits: Mapping[str, int]) -> None:
                     f"not declare (declared: {known}); add limits={{{name!r}: N}} to @workflow, "
                     f"or --limit {name}=N"
                 )
-            if wanted > limits[name]:
-                raise DefinitionError(
-                    f"task {node.name!r} takes {wanted} of the limit {name!r}, which is "
-                    f"{limits[name]}: it could never run"
-                )
+            raise DefinitionError(
+                f"task {node.name!r} takes {wanted} of the limit {name!r}, which is "
+                f"{limits[name]}: it could never run"
+            )

@@ -237,9 +237,10 @@ class Spread(Board):
             self._end_badly(tid, TaskState(verdict), cause, "")
 
     def _judge_all(self, nodes: Iterable[int]) -> None:
+        base, strict, state, all_nodes = self.base, self._strict, self.state, self.graph.nodes
         for k in nodes:
-            if self.base[k] < 0 and self._strict[k] and not self.graph.nodes[k].upstream:
-                if self.state[k] == PENDING:
+            if base[k] < 0 and strict[k] and not all_nodes[k].upstream:
+                if state[k] == PENDING:
                     self._go(k)
             elif self.base[k] >= 0:
                 if self.open_items[k] and not self.gate[k]:
@@ -288,7 +289,7 @@ class Spread(Board):
 
     def _go(self, tid: int) -> None:
         """Everything it waited for is there: queue it, or ask for its items."""
-        k = self.node_of(tid)
+        k = tid if tid < self.graph.size else self.node_of(tid)
         if not self._selected[k] or tid in self.in_hand:
             return
         if tid == k and (info := self.graph.nodes[k].mapped) is not None:

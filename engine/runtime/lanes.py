@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.core.dag import Graph, Node
+from engine.core.dag import Graph
+from engine.core.tasks import TaskSpec
 from engine.executors.base import Executor
 from engine.executors.guardian import Guardian
 from engine.executors.local import SequentialExecutor, ThreadExecutor
 from engine.runtime.settings import Settings
 
 
-def lane_of(node: Node, default: str) -> str:
-    """The lane of a node: async tasks have their own, shell tasks want threads."""
-    spec = node.spec
+def lane_of(spec: TaskSpec, default: str) -> str:
+    """The lane of a task's calls: async tasks have their own, shell tasks want threads."""
     if spec.kind == "async":
         return "async"
     if spec.kind == "shell":
@@ -23,7 +23,8 @@ def lane_of(node: Node, default: str) -> str:
 
 def lanes_of(graph: Graph, settings: Settings) -> list[str]:
     """The lane of every node, by index."""
-    return [lane_of(node, settings.executor) for node in graph.nodes]
+    lanes = [lane_of(spec, settings.executor) for spec in graph.specs]
+    return [lanes[s] for s in graph.spec_of]
 
 
 def make_executors(lanes: Sequence[str], guardian: Guardian | None) -> dict[str, Executor]:

@@ -14,9 +14,9 @@ import sys
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from engine.core.dag import Graph, MapInfo, Node
+from engine.core.dag import Graph, MapInfo, Node, numbered
 from engine.core.handles import Handle, handles_in
 from engine.core.tasks import TaskSpec
 from engine.errors import StorageError
@@ -215,9 +215,8 @@ class _Builder:
         self._whole_results: list[bytes] = []
         nodes = graph.nodes
         o.names = [node.name for node in nodes]
-        o.groups, o.group_of = _numbered([node.group for node in nodes])
-        specs, o.spec_of = _numbered([node.spec for node in nodes])
-        o.specs = [self._spec(spec) for spec in specs]
+        o.groups, o.group_of = numbered([node.group for node in nodes])
+        o.specs, o.spec_of = [self._spec(spec) for spec in graph.specs], graph.spec_of
         o.auto = bytearray(map(_is_auto, nodes))
         o.offsets = array("I", accumulate([len(node.upstream) for node in nodes], initial=0))
         self._arguments(nodes)
@@ -329,15 +328,6 @@ class _Builder:
             return code_name(thing)
         parts = self._code.of_code(thing)
         return value_digest(sorted(parts.items()))
-
-
-T = TypeVar("T")
-
-
-def _numbered(things: list[T]) -> tuple[list[T], array[int]]:
-    """The different ones in order of appearance, and which of them each thing is."""
-    number = {thing: i for i, thing in enumerate(dict.fromkeys(things))}
-    return list(number), array("I", [number[thing] for thing in things])
 
 
 def _are_whole_results(args: tuple[Any, ...], nodes: Collection[int]) -> bool:
