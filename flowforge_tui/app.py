@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import SuspendNotSupported, SystemCommand
 from textual.binding import Binding
+from textual.filter import LineFilter
 from textual.screen import Screen
 
+from flowforge_tui.filters import Ascii, Legible
 from flowforge_tui.keys import RUN_KEYS, keymap_file, read_keymap
 from flowforge_tui.look import Look
 from flowforge_tui.safe_text import safe_line
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Signals that end the program: the terminal is restored, and a hosted run can be resumed.
 _ENDING = ("SIGTERM", "SIGHUP", "SIGQUIT")
+
+_ASCII, _LEGIBLE = Ascii(), Legible()
 
 #: Characters of a toast.
 _TOAST = 300
@@ -73,6 +77,13 @@ class FlowForgeApp(KeysInOrder):
     def ascii(self) -> bool:
         """True if only ASCII is to be shown."""
         return not self.look.unicode
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """As Textual has it, and ours."""
+        more: list[LineFilter] = [] if self.current_theme.dark else [_LEGIBLE]
+        if self.ascii:
+            more.append(_ASCII)
+        return [*more, *super().get_line_filters()]
 
     def on_mount(self) -> None:
         """Open the first screen."""
