@@ -132,8 +132,9 @@ class StoredFeed(Feed):
         return self.stored.gauges() if self._owned else None
 
     def close(self) -> None:
-        """As in `Feed`."""
+        """As in `Feed`; who waits for the owner's answer waits no longer."""
         self._follower.close()
+        self.stored.hang_up()
 
     @property
     def about(self) -> Mapping[str, Any]:

@@ -19,6 +19,9 @@ from engine.errors import RunError
 
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
+#: Seconds that a command's answer is waited for: it is recorded first, on a slow disk too.
+ANSWER_SECONDS = 30.0
+
 
 class ControlServer:
     """Listens while the run lives."""
@@ -69,23 +72,45 @@ class ControlServer:
             self.path.unlink()
 
 
-def ask(path: Path, request: dict[str, Any], timeout: float = 30.0) -> dict[str, Any]:
-    """Send one command to a live run; returns its answer. `timeout` in seconds.
+class Caller:
+    """Asks live runs, from any thread, until it hangs up."""
 
-    Raises RunError if nobody answers.
-    """
-    try:
+    def __init__(self) -> None:
+        self._open: set[socket.socket] = set()
+        self._hung_up = False
+
+    def ask(self, path: Path, request: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Send one command to a live run; returns its answer. `timeout` in seconds.
+
+        Raises RunError if nobody answers, or `hang_up` was called.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-            s.settimeout(timeout)
-            s.connect(str(path))
-            s.sendall(json.dumps(request).encode() + b"\n")
-            with s.makefile("rb") as stream:
-                line = stream.readline()
-    except OSError as error:
-        raise RunError(
-            f"the run's owner does not answer ({error}); it may just have ended"
-        ) from None
-    if not line:
-        raise RunError("the run's owner hung up without an answer; it may just have ended")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+            self._open.add(s)
+            try:
+                s.settimeout(timeout)
+                line = self._line(s, path, request)
+            except OSError as error:
+                raise RunError(
+                    f"the run's owner does not answer ({error}); it may just have ended"
+                ) from None
+            finally:
+                self._open.discard(s)
+        if not line:
+            raise RunError("the run's owner hung up without an answer; it may just have ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _line(self, s: socket.socket, path: Path, request: dict[str, Any]) -> bytes:
+        s.connect(str(path))
+        if self._hung_up:  # looked at once `hang_up` can reach the connection
+            raise RunError("nobody waits for the answer any more")
+        s.sendall(json.dumps(request).encode() + b"\n")
+        with s.makefile("rb") as stream:
+            return stream.readline()
+
+    def hang_up(self) -> None:
+        """Whoever waits for an answer waits no longer, and nobody asks again: RunError."""
+        self._hung_up = True
+        for s in list(self._open):
+            with suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)

@@ -28,7 +28,7 @@ from engine.core.states import (
 )
 from engine.errors import NewerSchema, RunError, StorageError
 from engine.runtime.asking import asked_for
-from engine.runtime.control import ask
+from engine.runtime.control import ANSWER_SECONDS, Caller
 from engine.runtime.gauges import Gauges
 from engine.runtime.history import History, load_history
 from engine.runtime.looking import Show
@@ -48,6 +48,8 @@ from engine.state.sqlite_store import SqliteStore
 from engine.state.store import Row
 from engine.worker.codec import ABSENT, BlobRef, Encoded, decode
 
+#: Commands that only look, and the seconds that their answers are waited for.
+_LOOKS, LOOK_SECONDS = frozenset({"inputs", "figures", "waits"}), 3.0
 #: A result larger than this many bytes is not read for a look at it.
 PREVIEW_BYTES = 10_000_000
 
@@ -115,6 +117,7 @@ class StoredRun:
         self.run_dir = run_dir
         self.history = history
         self._named: tuple[Outline | None, RunRecord, Names] | None = None
+        self._caller = Caller()
 
     @property
     def record(self) -> RunRecord:
@@ -312,10 +315,16 @@ class StoredRun:
                 f"to {command}"
             )
         socket = Home(self.home, create=False).socket_path(self.run_id)
-        answer = ask(socket, {"command": command, "tasks": list(tasks), **more})
+        seconds = LOOK_SECONDS if command in _LOOKS else ANSWER_SECONDS
+        answer = self._caller.ask(
+            socket, {"command": command, "tasks": list(tasks), **more}, seconds)
         if not answer.get("ok"):
             raise RunError(str(answer.get("message", "refused without a reason")))
         return answer
+
+    def hang_up(self) -> None:
+        """Let go whoever waits for the owner's answer, on another thread: it gets RunError."""
+        self._caller.hang_up()
 
     def gauges(self) -> Gauges | None:
         """What its live owner's workers do now; None if nothing runs it."""

@@ -73,6 +73,7 @@ class RunScreen(Travelling):
         self._watched = {}
         self._shown: RunView | None = None
         self._gauges: Gauges | None = None
+        self._asking = False
         self._skip = 0
         self._last_second = 0
         self._last_change = 0.0
@@ -108,6 +109,10 @@ class RunScreen(Travelling):
         self._fast = self.set_interval(FRAME, self.tick)
         self._slow = self.set_interval(QUIET, self.tick, pause=True)
         self.tick()
+
+    def on_unmount(self) -> None:
+        """Nobody looks any more, however the screen ends."""
+        self.feed.close()
 
     # -- frames ---------------------------------------------------------------------------------
 
@@ -256,7 +261,8 @@ class RunScreen(Travelling):
     def _look_at_gauges(self) -> None:
         if self.feed.hosted:
             self._gauges = self.feed.gauges()
-        elif self.feed.live:
+        elif self.feed.live and not self._asking:
+            self._asking = True  # one at a time: an owner that sleeps would be asked by all threads
             self._ask_for_gauges()
 
     @work(thread=True, exclusive=True, group="gauges")
@@ -265,6 +271,8 @@ class RunScreen(Travelling):
             self._gauges = self.feed.gauges()
         except FlowForgeError:  # it has just ended
             self._gauges = None
+        finally:
+            self._asking = False
 
     def _fetch_details(self) -> None:
         load = self.pane.wants()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from engine import RunState
+from engine.runtime.control import ANSWER_SECONDS
 from flowforge_tui.attached import StoredFeed
 from flowforge_tui.details import load
+from tests.cli.flows import Place
 from tests.golden.test_golden import VERSIONS, Golden
+from tests.screens.conftest import Open
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -42,3 +47,23 @@ def test_details_asked_for_while_another_graph_is_taken_in_are_missing_not_a_fau
     assert (found.inputs, found.output) == ({}, "")
     seen.close()
     newer.close()
+
+
+def test_an_owner_that_sleeps_does_not_keep_the_screen_from_being_left(
+    terminal: Open, place: Place
+) -> None:
+    owner = place.start("run", "gate.py", "--headless")
+    place.wait_for("waiting")
+    try:
+        screen = terminal("attach", columns=120, rows=40)
+        screen.wait("RUNNING")
+        owner.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        screen.press("p", "q")  # what `p` asks for nobody answers
+        assert screen.end() == 0
+        assert time.monotonic() - began < ANSWER_SECONDS / 2
+        assert screen.restored and "it goes on" in screen.outside
+    finally:
+        owner.send_signal(signal.SIGCONT)
+        (place.path / "go").touch()
+    assert owner.wait(60) == 0
