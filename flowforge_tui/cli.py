@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "workers": ("steer", "Have more or fewer workers in a live run."),
     "undo": ("steer", "Take back the last command to a live run."),
     "export": ("export", "Write a run out as JSON, a trace or an HTML page."),
+    "serve": ("serve", "Show the screen in a browser."),
     "graph": ("graph", "Show a workflow's tasks and dependencies; nothing is run."),
     "doctor": ("doctor", "Check the installation and the state directory."),
 }

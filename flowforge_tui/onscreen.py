@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from engine.front import Found, RunSummary
     from flowforge_tui.feed import Feed, LiveFeed
     from flowforge_tui.hosting import Host
+    from flowforge_tui.terminal import Terminal
 
 Values = Callable[[], Mapping[str, Any]]
 
@@ -34,9 +36,20 @@ Values = Callable[[], Mapping[str, Any]]
 
 
 def on_a_terminal() -> bool:
-    """True if a person sits at a terminal that can show a screen."""
+    """True if a person sits at a terminal, or a browser, that can show a screen."""
+    if in_a_browser():
+        return True
     streams = (sys.stdin, sys.stdout, sys.stderr)
     return os.name == "posix" and all(map(fit_for_display, streams))
+
+
+@cache
+def in_a_browser() -> bool:
+    """True if `flowforge serve`, or a server like it, shows this program in a browser.
+
+    The mark of that is taken out of the environment: programs that tasks start are not shown.
+    """
+    return os.environ.pop("TEXTUAL_DRIVER", "").endswith("web_driver:WebDriver")
 
 
 def wants_screen(request: Request) -> bool:
@@ -49,6 +62,8 @@ def wants_screen(request: Request) -> bool:
     from engine.front import from_environment, from_pyproject
 
     asked = request.options.screen
+    if asked is None and in_a_browser():
+        asked = True
     if asked is None:
         settings = from_environment(os.environ).over(from_pyproject(Path.cwd()))
         asked = settings.screen
@@ -170,15 +185,25 @@ def _show(
 ) -> int:
     from flowforge_tui.app import FlowForgeApp
     from flowforge_tui.look import Look
-    from flowforge_tui.terminal import Terminal
 
-    unicode = takes_unicode(sys.stdout) and not os.environ.get("FLOWFORGE_ASCII")
+    browser = in_a_browser()
+    unicode = (browser or takes_unicode(sys.stdout)) and not os.environ.get("FLOWFORGE_ASCII")
     app: FlowForgeApp
-    with Terminal(lambda stream, text: app.hear(stream, text)) as terminal:
+    with _terminal(browser)(lambda stream, text: app.hear(stream, text)) as terminal:
         app = FlowForgeApp(first, look=Look(unicode=unicode), terminal=terminal, host=host)
         app.feed = feed or app.feed
         app.run()
     return _after(app.host, app.feed, app.fault, app.signal, unicode=unicode)
+
+
+def _terminal(browser: bool) -> type[Terminal]:
+    if browser:
+        from flowforge_tui.browser.terminal import BrowserTerminal
+
+        return BrowserTerminal
+    from flowforge_tui.terminal import Terminal
+
+    return Terminal
 
 
 def _after(

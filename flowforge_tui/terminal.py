@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from textual.app import App
+    from textual.driver import Driver
 
 #: Characters of each stream that are kept for the end; what comes later is counted.
 _KEPT = 200_000
@@ -35,7 +36,7 @@ class Terminal:
     def __init__(self, hear: Callable[[str, str], None] | None = None) -> None:
         """`hear(stream, text)` is told what is written to stdout and stderr meanwhile."""
         self.input = os.dup(0)
-        self.output = os.dup(1 if os.isatty(1) else 2)
+        self.output = os.dup(self._screen_descriptor())
         self.stream = os.fdopen(self.output, "w", encoding="utf-8", errors="replace",
                                         closefd=False)
         self._hear = hear
@@ -47,7 +48,7 @@ class Terminal:
     def __enter__(self) -> Terminal:
         from engine.front import redirect_fds
 
-        self._guard = Guard(self.input)
+        self._guard = self._watch()
         self._stdin = os.dup(0)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
@@ -59,12 +60,19 @@ class Terminal:
         self._capture.close()
         os.dup2(self._stdin, 0)
         os.close(self._stdin)
-        self._guard.release()
+        if self._guard is not None:
+            self._guard.release()
         with suppress(OSError, ValueError):
             self.stream.flush()
         self._tell()
         for fd in (self.input, self.output):
             os.close(fd)
+
+    def _screen_descriptor(self) -> int:
+        return 1 if os.isatty(1) else 2
+
+    def _watch(self) -> Guard | None:
+        return Guard(self.input)
 
     def _keep(self, stream: str, text: str) -> None:
         if self._hear is not None:
@@ -97,7 +105,7 @@ class Terminal:
         except OSError:
             return 80, 24
 
-    def driver(self) -> type[LinuxDriver]:
+    def driver(self) -> type[Driver]:
         """The Textual driver of this terminal."""
         terminal = self
 

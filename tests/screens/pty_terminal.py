@@ -42,6 +42,11 @@ _BEGUN = re.compile(rb"\x1b(?:\[[0-9;:?>=<$]*)?\Z")
 _SHELL = ("sh", "-c", '"$@"; echo $? >"$0.new"; mv "$0.new" "$0"; exec sleep 1000')
 
 
+def without_unknown(data: bytes) -> bytes:
+    """Without what the emulator would print since it does not know it."""
+    return _UNKNOWN.sub(b"", data)
+
+
 class PtyTerminal:
     """A terminal, and one program in it."""
 
@@ -110,7 +115,7 @@ class PtyTerminal:
         begun = _BEGUN.search(data)
         cut = begun.start() if begun else len(data)
         self._held = data[cut:]
-        self._stream.feed(_UNKNOWN.sub(b"", data[:cut]))
+        self._stream.feed(without_unknown(data[:cut]))
 
     # -- acting ------------------------------------------------------------------------------
 
