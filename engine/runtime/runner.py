@@ -355,19 +355,25 @@ class Runner:
 
     def start(self, workers: Mapping[str, int], grace: float) -> None:
         """Queue what can run and start the executors."""
+        began = now()  # before any attempt does: a stop may come before the ticker's first look
         with suppress(StorageError, RunError):  # told by whoever looks at `broken`
             self.command(lambda machine, at: machine.start(at))
         if not self._closing:
             for lane, executor in self.executors.items():
                 executor.start(self, workers[lane], grace)
-        threading.Thread(target=self._tick_on, name="flowforge-ticker", daemon=True).start()
+        threading.Thread(
+            target=self._tick_on, args=(began,), name="flowforge-ticker", daemon=True).start()
 
     # == time ===============================================================================
 
-    def _tick_on(self) -> None:
+    def _tick_on(self, looked: float) -> None:
         """The ticker: timeouts, due retries, announcements, and what slow tasks hold up."""
-        quiet, looked = 0, now()
+        quiet, pause = 0, 0.0
         while not self.done.is_set():
+            # From look to look: it may have been stopped anywhere on its way.
+            before, looked = looked, now()
+            if looked - before - pause > SUSPENDED:
+                self._slept(looked - before - pause)
             try:
                 busy = self._tick()
             except BaseException as error:
@@ -381,10 +387,6 @@ class Runner:
             self._wake.wait(pause)
             self._wake.clear()
             self._poll()
-            # From look to look: it may have been stopped anywhere on its way.
-            before, looked = looked, now()
-            if looked - before - pause > SUSPENDED:
-                self._slept(looked - before - pause)
 
     def _poll(self) -> None:
         for poll in list(self.pollers):
