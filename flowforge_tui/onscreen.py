@@ -188,8 +188,13 @@ def _show(
 
     browser = in_a_browser()
     unicode = (browser or takes_unicode(sys.stdout)) and not os.environ.get("FLOWFORGE_ASCII")
-    app: FlowForgeApp
-    with _terminal(browser)(lambda stream, text: app.hear(stream, text)) as terminal:
+    app: FlowForgeApp | None = None
+
+    def hear(stream: str, text: str) -> None:
+        if app is not None:  # other threads may print while it is being made
+            app.hear(stream, text)
+
+    with _terminal(browser)(hear) as terminal:
         app = FlowForgeApp(first, look=Look(unicode=unicode), terminal=terminal, host=host)
         app.feed = feed or app.feed
         app.run()

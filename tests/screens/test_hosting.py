@@ -140,3 +140,37 @@ def _state(bench: Bench) -> str:
         return str(open_stored(bench.folder / "home", "latest").record.run_state)
     except FlowForgeError:
         return "not there yet"
+
+
+def test_what_is_printed_while_the_screen_is_being_made_harms_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[str] = []
+
+    class Loud:
+        """A terminal in which another thread prints at once, and again when the app is there."""
+
+        def __init__(self, hear: Any) -> None:
+            self.hear = hear
+
+        def __enter__(self) -> Loud:
+            self.hear("out", "early")
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.hear("out", "late")
+
+    class Shown:
+        host = feed = fault = signal = None
+
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def run(self) -> None: ...
+
+        def hear(self, stream: str, text: str) -> None:
+            heard.append(text)
+
+    monkeypatch.setattr("flowforge_tui.terminal.Terminal", Loud)
+    monkeypatch.setattr("flowforge_tui.app.FlowForgeApp", Shown)
+    assert onscreen._show(lambda: None) == exits.SUCCESS  # type: ignore[arg-type, return-value]
+    assert heard == ["late"]
