@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from operator import is_
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.errors import HandleError
@@ -203,7 +204,7 @@ def substitute(value: Any, lookup: Callable[[Handle], Any]) -> Any:
         return value.value
     if isinstance(value, (list, tuple)):
         parts = [substitute(v, lookup) for v in value]
-        if all(a is b for a, b in zip(parts, value, strict=True)):
+        if all(map(is_, parts, value)):
             return value
         if isinstance(value, list):
             return parts

@@ -237,16 +237,22 @@ class Spread(Board):
             self._end_badly(tid, TaskState(verdict), cause, "")
 
     def _judge_all(self, nodes: Iterable[int]) -> None:
-        base, strict, state, all_nodes = self.base, self._strict, self.state, self.graph.nodes
+        base, strict, state, graph = self.base, self._strict, self.state, self.graph
+        queues, lanes, priority = self.queues, self.lanes, graph.priority
         for k in nodes:
-            if base[k] < 0 and strict[k] and not all_nodes[k].upstream:
-                if state[k] == PENDING:
-                    self._go(k)
-            elif self.base[k] >= 0:
+            if base[k] >= 0:
                 if self.open_items[k] and not self.gate[k]:
                     self._go_on(k)
-            elif self.state[k] == PENDING:
+            elif state[k] != PENDING:
+                continue
+            elif not strict[k] or (node := graph.nodes[k]).upstream:
                 self._judge_one(k)
+            elif node.mapped is not None or self._due:
+                self._go(k)
+            elif self._selected[k] and k not in self.in_hand:  # `_go`, spelled out
+                state[k] = QUEUED
+                queues[lanes[k]].push(priority[k], k, k + 1)
+                self._fresh.append(k)
 
     def _judge_one(self, tid: int) -> None:
         k = self.node_of(tid)
@@ -289,7 +295,7 @@ class Spread(Board):
 
     def _go(self, tid: int) -> None:
         """Everything it waited for is there: queue it, or ask for its items."""
-        k = tid if tid < self.graph.size else self.node_of(tid)
+        k = self.node_of(tid)
         if not self._selected[k] or tid in self.in_hand:
             return
         if tid == k and (info := self.graph.nodes[k].mapped) is not None:

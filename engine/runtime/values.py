@@ -134,7 +134,7 @@ class Values:
 
     def resolve(self, template: Any) -> Any:
         """A structure with its handles replaced by live values."""
-        return substitute(template, lambda h: self.of_handle(h, self.live))
+        return substitute(template, lambda h: self._look(h, self.live))
 
     # -- arguments ---------------------------------------------------------------------------------
 
@@ -156,10 +156,16 @@ class Values:
         return args, kwargs
 
     def _fill(self, node: Node, one: Fetch) -> Arguments:
-        args = tuple([self._look(x, one) for x in node.args])
+        slots, args = self.slots, []
+        for x in node.args:  # nearly all are whole results of plain nodes: `_look`, spelled out
+            if type(x) is Handle and not x.path and x.node.mapped is None:
+                value = slots[x.node.index]
+                args.append(value if type(value) not in _WRAPPED else one(x.node.index))
+            else:
+                args.append(self._look(x, one))
         if node.kwargs:
-            return args, {k: self._look(v, one) for k, v in node.kwargs.items()}
-        return args, _NO_KWARGS
+            return tuple(args), {k: self._look(v, one) for k, v in node.kwargs.items()}
+        return tuple(args), _NO_KWARGS
 
     def _look(self, x: Any, one: Fetch) -> Any:
         """An argument with its handles replaced."""
