@@ -128,7 +128,6 @@ class _Sheet:
     places of its own in the columns that it passes, so that it runs behind no box."""
 
     def __init__(self, picture: Picture) -> None:
-        self._upstream = picture.upstream
         size = len(picture.names)
         self._depth = depths_of(size, picture.upstream)
         levels: list[list[int]] = [[] for _ in range(max(self._depth, default=-1) + 1)]
