@@ -79,13 +79,14 @@ class Node:
         """A handle whose false value skips the task; None: no condition."""
         self.group = group
         """Path of the nested workflow it belongs to, `outer/inner`; empty at the top."""
-        self.upstream: dict[int, None] = {}
+        upstream: dict[int, None] = {}
+        self.upstream = upstream
         """Indexes of the nodes it waits for, in order of mention."""
         for ref in refs:
             above = ref.node
             if above.dag is not dag:
                 raise self._foreign(above)
-            self.upstream[above.index] = None
+            upstream[above.index] = None
 
     @property
     def node(self) -> Node:
@@ -103,6 +104,8 @@ class Node:
             raise self._foreign(other)
         if self.dag.frozen:
             raise DefinitionError("the workflow is running; dependencies cannot be added now")
+        if other.index >= self.index:
+            self.dag.in_order = False
         self.upstream[other.index] = None
 
     def _foreign(self, other: Node) -> DefinitionError:
@@ -138,6 +141,8 @@ class Dag:
         """How many nodes were named after each base name."""
         self.result: Any = None
         """What the workflow function returned: a structure with handles in it."""
+        self.in_order = True
+        """Every node was defined after all that it waits for."""
         self.frozen = False
 
     def add(
@@ -168,12 +173,11 @@ class Dag:
                 refs += handles_in(mapped.over)
             if when is not None:
                 refs += handles_in(when)
-        node = Node(
-            self, len(self.nodes), self._name(name, spec.name, group), spec, args, kwargs,
-            refs or (), mapped, when, group,
-        )
-        self.nodes.append(node)
-        self.by_name[node.name] = node
+        nodes = self.nodes
+        full = self._name(name, spec.name, group)
+        node = self.by_name[full] = Node(
+            self, len(nodes), full, spec, args, kwargs, refs or (), mapped, when, group)
+        nodes.append(node)
         return node
 
     def _name(self, explicit: str | None, base: str, group: str) -> str:
@@ -249,32 +253,25 @@ class Graph:
         """Nodes below a mapped one whose rule may answer before all its items have ended."""
         self.gate = array("i", bytes(4 * n))
         """How many whole nodes each node waits for."""
-        order = range(n) if self._link() else self._order()
-        self.priority: list[float] = self._longest_paths(order)
+        self._link()
+        self.priority: list[float] = self._longest_paths(
+            range(n) if dag.in_order else self._order())
 
-    def _link(self) -> bool:
-        """Fill in the edges; True if every node was defined after all that it waits for."""
+    def _link(self) -> None:
+        """Fill in the edges."""
         children, gate = self.children, self.gate
         maps = {node.index for node in self.nodes if node.mapped is not None}
-        in_order = True
         for i, node in enumerate(self.nodes):
             upstream = node.upstream
-            if not upstream:
-                if i in maps:
-                    self._link_map(node)
-                continue
-            if in_order and max(upstream) >= i:
-                in_order = False
             if i in maps:
                 self._link_map(node)
-                continue
-            gate[i] = len(upstream)
-            for u in upstream:
-                children[u].append(i)
-            if maps and not maps.isdisjoint(upstream):
-                for u in maps.intersection(upstream):
-                    self.eager.setdefault(u, []).append(i)
-        return in_order
+            elif upstream:
+                gate[i] = len(upstream)
+                for u in upstream:
+                    children[u].append(i)
+                if maps and not maps.isdisjoint(upstream):
+                    for u in maps.intersection(upstream):
+                        self.eager.setdefault(u, []).append(i)
 
     def _link_map(self, node: Node) -> None:
         info, i = node.mapped, node.index
@@ -344,10 +341,12 @@ class Graph:
         length = [1.0] * self.size
         nodes, specs = self.nodes, self.specs
         for i in reversed(order):
-            here = length[i] + 1.0
-            for u in nodes[i].upstream:
-                if length[u] < here:
-                    length[u] = here
+            upstream = nodes[i].upstream
+            if upstream:
+                here = length[i] + 1.0
+                for u in upstream:
+                    if length[u] < here:
+                        length[u] = here
         if any(spec.options.priority is not None for spec in specs):
             for i, s in enumerate(self.spec_of):
                 given = specs[s].options.priority
