@@ -22,6 +22,7 @@ aiohttp = pytest.importorskip("aiohttp", reason="pip install 'flowforge[serve]'"
 pytest.importorskip("textual_serve", reason="pip install 'flowforge[serve]'")
 
 from flowforge_tui.browser.gate import Gate  # noqa: E402
+from flowforge_tui.guard import RESTORE  # noqa: E402
 from tests.cli.flows import GATE, PIPE, ROOT, Place, until  # noqa: E402
 from tests.screens.pty_terminal import PATIENCE, without_unknown  # noqa: E402
 
@@ -47,7 +48,7 @@ def noise():
     sys.__stdout__.flush()
     subprocess.run(["printf", "M\\\\377\\\\377\\\\377\\\\377"])
     Path("env").write_text(os.environ.get("TEXTUAL_DRIVER", "not told"))
-    return 1
+    return "the answer"
 
 @workflow
 def noisy():
@@ -142,7 +143,7 @@ class Tab:
         self._socket = socket
         self._screen = pyte.Screen(100, 30)
         self._stream = pyte.ByteStream(self._screen)
-        self.first = b""
+        self.written = b""
 
     @property
     def text(self) -> str:
@@ -178,7 +179,7 @@ class Tab:
     async def _read(self) -> bool:
         message = await self._socket.receive()
         if message.type == aiohttp.WSMsgType.BINARY:
-            self.first = self.first or message.data
+            self.written += message.data
             self._stream.feed(without_unknown(message.data))
         return message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT)
 
@@ -295,7 +296,7 @@ def test_the_printed_address_opens_the_screen(serve: Serve) -> None:
     async def look() -> None:
         async with opened(server) as tab:
             await tab.wait("pipe.py")
-            assert tab.first.startswith(b"\x1b[?1049h")
+            assert tab.written.startswith(b"\x1b[?1049h")
             assert len(server.started) == 2 and server.started[1].endswith("-m flowforge_tui")
             child = server.child()
             await tab.press("?")
@@ -375,6 +376,9 @@ def test_nothing_that_a_task_writes_reaches_the_wire(serve: Serve) -> None:
             await tab.wait("SUCCESS")
             await tab.press("q")
             await tab.wait_closed()
+            # What was kept of it is written when the screen has closed, and is no packet either.
+            words = tab.written.rpartition(RESTORE.encode())[2]
+            assert rb"M\xff\xff\xff\xff" in words and b"the answer" in words
 
     server = serve("noisy.py")
     asyncio.run(look())
@@ -397,6 +401,20 @@ def test_the_servers_end_is_that_of_its_tabs(serve: Serve, number: int) -> None:
     assert server.end() == (-number if number == signal.SIGKILL else 0)
     until(lambda: not children[0].is_running(), "the end of the tab's program")
     assert server.newest()["state"] == "INTERRUPTED"
+
+
+def test_a_screen_with_nothing_to_say_ends_with_a_killed_server(serve: Serve) -> None:
+    async def look() -> None:
+        async with opened(server) as tab:
+            await tab.wait("pipe.py")
+            children.append(server.child())
+            server.process.kill()
+            with suppress(ConnectionError):
+                await tab.wait_closed()
+
+    server, children = serve(), []
+    asyncio.run(look())
+    until(lambda: not children[0].is_running(), "the end of the tab's program")
 
 
 def test_what_is_wrong_is_shown_in_the_tab(serve: Serve, tmp_path: Path) -> None:
