@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="[RUN | FILE[:WORKFLOW]]", required=False)
 @click.argument("arguments", metavar="[FLAGS OF run]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
-              help="Where to listen. Others than this machine can reach any other address.")
+              help="Where to listen; anywhere but there, other machines can reach it.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535),
               help="Where to listen; 0 takes any free port.")
 def serve(target: str | None, arguments: tuple[str, ...], host: str, port: int) -> None:

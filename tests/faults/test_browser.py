@@ -56,12 +56,30 @@ def noisy():
 """
 
 
+#: Does not heed that it is to stop.
+_STUBBORN = """
+import time
+from pathlib import Path
+from engine import task, workflow
+
+@task
+def stub():
+    Path("waiting").touch()
+    time.sleep(1000)
+
+@workflow
+def stubborn():
+    return stub()
+"""
+
+
 class Served:
     """A `flowforge serve` on a free port."""
 
     def __init__(self, path: Path, *arguments: str) -> None:
         self.place = Place(path)
-        for name, text in (("pipe.py", PIPE), ("gate.py", GATE), ("noisy.py", _NOISY)):
+        for name, text in (("pipe.py", PIPE), ("gate.py", GATE), ("noisy.py", _NOISY),
+                           ("stubborn.py", _STUBBORN)):
             self.place.write(name, text)
         (path / "site").mkdir(exist_ok=True)
         self.place.write("site/sitecustomize.py", _NOTES)
@@ -400,6 +418,25 @@ def test_the_servers_end_is_that_of_its_tabs(serve: Serve, number: int) -> None:
     asyncio.run(look())
     assert server.end() == (-number if number == signal.SIGKILL else 0)
     until(lambda: not children[0].is_running(), "the end of the tab's program")
+    assert server.newest()["state"] == "INTERRUPTED"
+
+
+def test_asked_twice_the_server_waits_for_no_task(serve: Serve) -> None:
+    async def look() -> None:
+        async with opened(server) as tab:
+            await asyncio.to_thread(server.place.wait_for, "waiting")
+            children.append(server.child())
+            server.process.send_signal(signal.SIGINT)
+            said = await asyncio.to_thread(server.process.stderr.readline)
+            assert "Ctrl-C again" in said
+            assert children[0].is_running()
+            server.process.send_signal(signal.SIGINT)
+            await tab.wait_closed()
+
+    server, children = serve("stubborn.py", "--grace", "300"), []
+    asyncio.run(look())
+    assert server.end() == 0
+    assert not children[0].is_running()
     assert server.newest()["state"] == "INTERRUPTED"
 
 
