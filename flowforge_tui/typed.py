@@ -17,19 +17,23 @@ from typing import TYPE_CHECKING, Any
 from textual import events
 from textual.app import App
 from textual.message import Message
-from textual.message_pump import MessagePump
+from textual.widget import Widget
 
 if TYPE_CHECKING:
     from textual.timer import Timer
 
-#: Seconds after which a key counts as taken, though what had it is gone and cannot say so.
-_GONE = 0.5
+#: Seconds between two looks at whether what has the key is there still: a dialog that the key
+#: closes cannot say any more that it took it.
+_LOOK = 0.02
+
+#: Looks after which a key counts as taken, whatever has become of it.
+_LOOKS = 100
 
 
 class Taken(Message):
     """Goes up behind a key."""
 
-    def __init__(self, taker: MessagePump, *, again: bool) -> None:
+    def __init__(self, taker: Widget, *, again: bool) -> None:
         super().__init__()
         self.taker, self.again = taker, again
 
@@ -44,8 +48,8 @@ class KeysInOrder(App[None]):
         """Set while a key is on its way."""
 
     async def on_event(self, event: events.Event) -> None:
-        """As Textual has it, but a key waits for the one before it."""
-        if isinstance(event, events.Key) and not event.is_forwarded:
+        """As Textual has it, but a key waits for the one before it; Ctrl-C waits for none."""
+        if isinstance(event, events.Key) and not event.is_forwarded and event.key != "ctrl+c":
             self._typed.append(event)
             await self._hand_on()
         else:
@@ -55,19 +59,38 @@ class KeysInOrder(App[None]):
         while self._typed and self._waits is None:
             event = self._typed.popleft()
             taker = self.focused or self.screen
-            self._waits = self.set_timer(_GONE, self._was_taken)
+            self._wait_for(taker)
             await super().on_event(event)
             if not event.is_forwarded:  # the application itself took it
                 self._stop_waiting()
             else:
-                taker.post_message(Taken(taker, again=False))
+                self._follow(taker, again=False)
+
+    def _wait_for(self, taker: Widget) -> None:
+        looks = iter(range(_LOOKS))
+
+        async def look() -> None:
+            if not self._has(taker) or next(looks, None) is None:
+                await self._was_taken()
+
+        self._waits = self.set_interval(_LOOK, look)
+
+    def _has(self, taker: Widget) -> bool:
+        """True while what was given a key is open."""
+        stack = self.screen_stack
+        return taker.is_running and any(node in stack for node in taker.ancestors_with_self)
+
+    def _follow(self, taker: Widget, *, again: bool) -> None:
+        """Send a message behind a key; if its taker is closed (a dialog), that was that."""
+        if not taker.post_message(Taken(taker, again=again)):
+            self.call_later(self._was_taken)
 
     def on_taken(self, message: Taken) -> None:
         """What the key did to the focus is in the queue by now; the next key goes behind it."""
         if message.again:
             self.call_later(self._was_taken)
         else:
-            message.taker.post_message(Taken(message.taker, again=True))
+            self._follow(message.taker, again=True)
 
     async def _was_taken(self) -> None:
         self._stop_waiting()
@@ -77,3 +100,4 @@ class KeysInOrder(App[None]):
         if self._waits is not None:
             self._waits.stop()
             self._waits = None
+

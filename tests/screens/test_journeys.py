@@ -598,3 +598,14 @@ def test_ascii_alone_by_a_flag(terminal: Open) -> None:
     screen.press("q")
     screen.wait_gone("a line down")
     leave(screen)
+
+
+def test_keys_of_a_burst_reach_what_those_before_them_opened(terminal: Open) -> None:
+    screen = terminal("run", "pipe.py")
+    screen.wait(head("SUCCESS"))
+    screen.wait(on("double"))
+    screen.press("R", "n", "?", "q", "j")
+    screen.wait(on("check"))
+    screen.press("/", *"tot", "enter", "j")
+    screen.wait(lambda text: "/tot" in text.splitlines()[-1] and "double" not in text)
+    leave(screen)
