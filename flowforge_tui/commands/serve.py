@@ -77,7 +77,7 @@ def _serve(server: Server, host: str, port: int) -> int:
 
     if not is_loopback(host):
         exits.say("warning: others can reach this, and what passes is not encrypted; safer: "
-                  f"leave out --host, and use: ssh -L {port}:127.0.0.1:{port} THIS-MACHINE")
+                  f"leave out --host, and use: ssh -L {port or 'PORT'}:127.0.0.1:{port or 'PORT'} HERE")
     try:
         asyncio.run(server.run(_show_address, exits.say))
     except OSError as error:
