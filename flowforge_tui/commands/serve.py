@@ -76,8 +76,9 @@ def _serve(server: Server, host: str, port: int) -> int:
     from flowforge_tui.browser.gate import is_loopback
 
     if not is_loopback(host):
+        shown = port or "PORT"
         exits.say("warning: others can reach this, and what passes is not encrypted; safer: "
-                  f"leave out --host, and use: ssh -L {port or 'PORT'}:127.0.0.1:{port or 'PORT'} HERE")
+                  f"leave out --host, and use: ssh -L {shown}:127.0.0.1:{shown} HERE")
     try:
         asyncio.run(server.run(_show_address, exits.say))
     except OSError as error:
