@@ -63,14 +63,14 @@ class Values:
         self._forgotten = 0
         """How many results were given up since their task runs started over."""
         self._read: tuple[int, Sequence[Any]] | None = None
-        self._needed = [0] * graph.size
+        self._needed = list(map(len, graph.children))
+        """Per node: how many others still wait for it."""
+        for u, below in graph.item_children.items():
+            self._needed[u] += len(below)
         self.kept = {h.node.index for h in handles_in(graph.result)}
         if graph.result is None:
             self.kept |= {node.index for node in graph.leaves()}
         """Nodes whose results the run returns: they are not let go."""
-        for node in graph.nodes:
-            for u in node.upstream:
-                self._needed[u] += 1
 
     # -- reading ------------------------------------------------------------------------------
 

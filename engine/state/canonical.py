@@ -42,13 +42,17 @@ _HARMLESS = frozenset({"builtins", "collections", "functools", "ipaddress", "zon
 #: What a reader of `__reduce_ex__` is told; any fixed protocol from 2 on will do.
 _PROTOCOL = 4
 
+_FRESH = blake2b(digest_size=DIGEST_SIZE)
+
 Special = Callable[[Any], bytes | None]
 CodeMark = Callable[[Any], bytes]
 
 
 def digest(data: bytes) -> bytes:
     """Eight bytes that stand for `data`."""
-    return blake2b(data, digest_size=DIGEST_SIZE).digest()
+    fresh = _FRESH.copy()  # a quarter cheaper than one made anew
+    fresh.update(data)
+    return fresh.digest()
 
 
 def code_name(thing: Any) -> bytes:
