@@ -306,6 +306,8 @@ def test_what_cannot_be_taken_over_is_refused_and_nothing_changes(
     run.until("FAILED")
     machine = run.holder.live.machine
     before, graph = bytes(machine.state), machine.graph
+    # The machine knows before the journal does.
+    wait_for(lambda: str(run.stored().record.run_state) == "FAILED", "that to be recorded")
     rows = run.stored().history.seq
     module, flow = sys.modules["edited_flow"], classes.flow_module()
     run.edit(old, new)
