@@ -19,11 +19,12 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 import pyte
+from rich.cells import cell_len
 
 #: Seconds that anything may take before a test fails. The machine may be busy.
 PATIENCE = 60.0
@@ -80,7 +81,17 @@ class PtyTerminal:
     def lines(self) -> list[str]:
         """The screen's rows as they are now."""
         self._read(0.0)
-        return list(self._screen.display)
+        return ["".join(self._cells(y)) for y in range(self._screen.lines)]
+
+    def _cells(self, y: int) -> Iterator[str]:
+        """A row cell by cell. As pyte's own `display`, which fails on half of a wide character
+        that something was painted over."""
+        skip, row = False, self._screen.buffer[y]
+        for x in range(self._screen.columns):
+            data = row[x].data
+            if not skip:
+                yield data or " "
+            skip = not skip and bool(data) and cell_len(data) == 2
 
     @property
     def text(self) -> str:
