@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.core.events import Failed as Failed
     from engine.core.events import Moved as Moved
     from engine.core.events import OutlineChanged as OutlineChanged
+    from engine.core.events import Ran as Ran
     from engine.core.events import Reset as Reset
     from engine.core.events import Restored as Restored
     from engine.core.events import RunMoved as RunMoved
@@ -94,7 +95,7 @@ _MODULES = {
     "engine.core.dag": ("Graph",),
     "engine.core.events": (
         "Attempt", "Change", "ErrorInfo", "Expanded", "Failed", "Moved", "OutlineChanged",
-        "Reset", "Restored", "RunMoved", "Started", "Succeeded",
+        "Ran", "Reset", "Restored", "RunMoved", "Started", "Succeeded",
     ),
     "engine.core.overview": ("Overview", "Section", "sections_of"),
     "engine.core.record": ("RunRecord", "inherit"),

@@ -130,7 +130,7 @@ class Past:
                 weight += len(change.tids)
             else:
                 self._others.append((at, _light(change)))
-                at += isinstance(change, Failed)
+                at += _logged(change)
                 weight += _weight(change)
                 if isinstance(change, Failed) and change.state is TaskState.FAILED:
                     self.failed.append(self.view.attempts.end[at - 1])
@@ -153,7 +153,7 @@ class Past:
             if place > at:
                 told.append(log.part(at, place))
             told.append(change.change() if isinstance(change, _Starts) else change)
-            at = place + isinstance(change, Failed)
+            at = place + _logged(change)
         end = self.attempts[after] if after >= 0 else at
         if end > at:
             told.append(log.part(at, end))
@@ -166,6 +166,13 @@ class Past:
     def failures(self, first: float, last: float) -> int:
         """How many task runs failed between two moments."""
         return bisect_left(self.failed, last) - bisect_left(self.failed, first)
+
+
+def _logged(change: Any) -> int:
+    """How many attempts a view logs for a change that is not of successes."""
+    if isinstance(change, Moved):
+        return len(change.tids) if change.ran is not None else 0
+    return int(isinstance(change, Failed))
 
 
 def _light(change: Any) -> Any:

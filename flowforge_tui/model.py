@@ -34,7 +34,7 @@ from flowforge_tui.pace import Pace
 from flowforge_tui.shape import Section, Shape
 
 if TYPE_CHECKING:
-    from engine.front import Attempt, Change, ErrorInfo, RunRecord
+    from engine.front import Attempt, Change, ErrorInfo, Ran, RunRecord
     from flowforge_tui.history import Past
 
 STATES = len(TaskState)
@@ -385,9 +385,19 @@ class RunView:
     def _moved(self, change: Moved) -> None:
         explained = change.cause >= 0 or bool(change.why)
         for tid in change.tids:
+            if change.ran is not None:
+                self._ran(tid, change.ran, change.state)
             self._set(tid, change.state)
             if explained:
                 self.why[tid] = (change.cause, change.why)
+
+    def _ran(self, tid: int, ran: Ran, state: TaskState) -> None:
+        """An attempt ended with neither a result nor a failure."""
+        number, _, start, end = ran
+        self.attempts.add(tid, number, start, end, state, self.worker.get(tid, NO_WORKER))
+        self._note_try(tid, number, start, end, state)
+        self.number[tid], self.start[tid], self.end[tid] = number, start, end
+        self.latest = max(self.latest, ran.end)
 
     def _reset(self, change: Reset) -> None:
         for tid in change.tids:
@@ -412,6 +422,8 @@ class RunView:
             elif isinstance(inner, Failed):
                 self._stands(inner.attempt, inner.state)
                 self.errors[inner.attempt.tid] = (str(inner.attempt.reason), inner.attempt.error)
+            elif isinstance(inner, Moved):
+                self._moved(inner._replace(ran=None))
             else:
                 self._fold[type(inner)](inner)
 

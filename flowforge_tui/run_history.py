@@ -18,6 +18,7 @@ from engine.front import (
     Failed,
     Follower,
     GraphChanged,
+    Moved,
     Outline,
     StoredRun,
     Succeeded,
@@ -36,7 +37,7 @@ class Ended(NamedTuple):
     start: float
     end: float
     state: str
-    """SUCCESS, FAILED or UP_FOR_RETRY."""
+    """SUCCESS, FAILED, UP_FOR_RETRY or CANCELLED."""
     reason: str
     error: ErrorInfo | None
 
@@ -95,6 +96,10 @@ def _ended(told: object, namer: _Namer) -> Iterator[Ended]:
         for a in told.attempts:
             yield Ended(*namer.of(a.tid), a.generation, a.number, a.start, a.end, "SUCCESS", "",
                         None)
+    elif isinstance(told, Moved) and told.ran is not None:
+        for tid in told.tids:
+            number, generation, start, end = told.ran
+            yield Ended(*namer.of(tid), generation, number, start, end, told.state.name, "", None)
     elif isinstance(told, Failed):
         a = told.attempt
         yield Ended(*namer.of(a.tid), a.generation, a.number, a.start, a.end, told.state.name,

@@ -20,6 +20,7 @@ from engine.core.events import (
     Attempt,
     Change,
     Expand,
+    Ran,
     Stop,
 )
 from engine.core.queues import ReadyQueue
@@ -138,7 +139,7 @@ class Board:
         """Node whose items are being worked out → the number of that `Expand`."""
         self._asked = 0
         self._ends: deque[tuple[int, int]] = deque()
-        self._moved: dict[tuple[TaskState, int, str], list[int]] = {}
+        self._moved: dict[tuple[TaskState, int, str, Ran | None], list[int]] = {}
         self._fresh: list[int] = []
 
     def restore(self, record: RunRecord) -> None:
@@ -207,7 +208,7 @@ class Board:
                 now_is = RUNNING if self.open_items[k] else self._group_state(k)
                 if state[k] != now_is:
                     state[k] = now_is
-                    self._moved.setdefault((now_is, -1, ""), []).append(k)
+                    self._moved.setdefault((now_is, -1, "", None), []).append(k)
         for k in nodes:
             node = graph.nodes[k]
             sources = node.mapped.sources if node.mapped is not None else ()

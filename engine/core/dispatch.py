@@ -21,6 +21,7 @@ from engine.core.events import (
     Expand,
     Expanded,
     Failed,
+    Ran,
     Reset,
     RunMoved,
     Started,
@@ -225,15 +226,18 @@ class Dispatch(Spread):
         elif self.halted == "drain" and status is CANCELLED:
             self.tries[tid] = a.number  # interrupted: runs again on resume, uncharged
         elif self.state[tid] == CANCELLING:
-            self.tries[tid] = a.number
-            self._end_badly(tid, CANCELLED, -1, "cancelled while running")
+            self._cancelled(a, "cancelled while running", now)
         elif status is FAILED:
             self._attempt_failed(a, now)
         elif status is SKIPPED:
             self._end_badly(tid, SKIPPED, -1, str(a.reason))
         else:
-            self.tries[tid] = a.number
-            self._end_badly(tid, CANCELLED, -1, str(getattr(a, "reason", "")))
+            self._cancelled(a, str(getattr(a, "reason", "")), now)
+
+    def _cancelled(self, a: Attempt, why: str, now: float) -> None:
+        self.tries[a.tid] = a.number
+        ran = Ran(a.number, a.generation, a.start, a.end or now) if a.start else None
+        self._end_badly(a.tid, CANCELLED, -1, why, ran)
 
     def _attempt_failed(self, a: Attempt, now: float) -> None:
         tid, options = a.tid, a.node.spec.options

@@ -145,6 +145,15 @@ class Started(NamedTuple):
     attempts: Sequence[Attempt]
 
 
+class Ran(NamedTuple):
+    """When an attempt ran that left neither a result nor a failure."""
+
+    number: int
+    generation: int
+    start: float
+    end: float
+
+
 class Moved(NamedTuple):
     """Task runs took a state without an attempt's end deciding it (blocked, cancelled, queued)."""
 
@@ -153,6 +162,8 @@ class Moved(NamedTuple):
     cause: int
     """The task run on whose account; -1 if none."""
     why: str
+    ran: Ran | None = None
+    """What the attempt of each was, where they were cancelled while they ran; else None."""
 
 
 class Reset(NamedTuple):

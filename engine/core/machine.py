@@ -143,7 +143,7 @@ class Machine(Dispatch):
             done += 1
             if tid in self.in_hand and tid not in self.doomed:  # else it stops already
                 self.state[tid] = CANCELLING
-                self._moved.setdefault((CANCELLING, -1, ""), []).append(tid)
+                self._moved.setdefault((CANCELLING, -1, "", None), []).append(tid)
                 self.asks.append(Stop(self.in_hand[tid], "cancel"))
             elif tid < self.graph.size and self.base[tid] >= 0:
                 continue  # a group ends with its items

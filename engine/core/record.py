@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.core.events import ErrorInfo
+from engine.core.events import ErrorInfo, Ran
 from engine.core.states import (
     FAILED,
     PENDING,
@@ -154,8 +154,13 @@ class RunRecord:
             self.state[tid] = RUNNING
             self.number[tid], self.start[tid], self.end[tid] = number, start, 0.0
 
-    def moved(self, tids: Sequence[int], state: TaskState, cause: int, why: str) -> None:
-        """Task runs took a state."""
+    def moved(
+        self, tids: Sequence[int], state: TaskState, cause: int, why: str, ran: Ran | None = None
+    ) -> None:
+        """Task runs took a state; `ran`: the attempt that this ended."""
+        if ran is not None:
+            for tid in tids:
+                self.number[tid], self.start[tid], self.end[tid] = ran.number, ran.start, ran.end
         if isinstance(tids, range) and tids:
             self._check_known(tids)
             self.state[tids.start:tids.stop] = bytes([state]) * len(tids)

@@ -18,6 +18,7 @@ from engine.core.dag import MapInfo, Node
 from engine.core.events import (
     Expand,
     Moved,
+    Ran,
 )
 from engine.core.rules import COLUMN, RULES, RUN, Tally
 from engine.core.states import (
@@ -49,8 +50,10 @@ class Spread(Board):
 
     # == ends ==============================================================================
 
-    def _end_badly(self, tid: int, state: TaskState, cause: int, why: str) -> None:
-        self._moved.setdefault((state, cause, why), []).append(tid)
+    def _end_badly(
+        self, tid: int, state: TaskState, cause: int, why: str, ran: Ran | None = None
+    ) -> None:
+        self._moved.setdefault((state, cause, why, ran), []).append(tid)
         self._mark_ended(tid, state)
 
     def _mark_ended(self, tid: int, state: TaskState) -> None:
@@ -68,7 +71,7 @@ class Spread(Board):
 
     def _group_ended(self, k: int) -> None:
         state = self.state[k] = self._group_state(k)
-        self._moved.setdefault((state, -1, ""), []).append(k)
+        self._moved.setdefault((state, -1, "", None), []).append(k)
         self._node_ended(k, state)
 
     def _node_ended(self, k: int, state: TaskState) -> None:
@@ -337,8 +340,8 @@ class Spread(Board):
 
     def _flush_moved(self) -> None:
         if self._moved:
-            for (state, cause, why), tids in self._moved.items():
-                self.changes.append(Moved(tids, state, cause, why))
+            for (state, cause, why, ran), tids in self._moved.items():
+                self.changes.append(Moved(tids, state, cause, why, ran))
             self._moved.clear()
 
     # == limits and pauses =================================================================

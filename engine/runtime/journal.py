@@ -26,6 +26,7 @@ from engine.core.events import (
     Failed,
     Moved,
     OutlineChanged,
+    Ran,
     Reset,
     Restored,
     RunMoved,
@@ -52,6 +53,11 @@ def pack_ids(tids: Sequence[int]) -> Any:
     ):
         return [tids[0], n]
     return array("I", tids).tobytes()
+
+
+def ran_of(entry: Entry) -> Ran | None:
+    """The attempt that an entry of kind M tells of; None if it tells of none."""
+    return Ran(*entry[5:9]) if len(entry) >= 9 else None
 
 
 def unpack_ids(data: Any) -> Sequence[int]:
@@ -106,7 +112,7 @@ _PACKERS: dict[type, Callable[[Any], Entry]] = {
     Succeeded: lambda c: pack_succeeded(c.attempts),
     Failed: _pack_failed,
     Started: _pack_started,
-    Moved: lambda c: ["M", pack_ids(c.tids), int(c.state), c.cause, c.why],
+    Moved: lambda c: ["M", pack_ids(c.tids), int(c.state), c.cause, c.why, *(c.ran or ())],
     Restored: lambda c: ["B", pack_ids(c.bump), [_PACKERS[type(i)](i) for i in c.changes]],
     Reset: lambda c: ["Z", pack_ids(c.tids), pack_ids(c.bump), c.why],
     Expanded: _pack_expanded,
@@ -187,7 +193,7 @@ _FOLDS: dict[str, Callable[[RunRecord, Entry], None]] = {
     "s": _fold_success,
     "F": _fold_failed,
     "R": lambda r, e: r.started(e[1], e[2], e[3]),
-    "M": lambda r, e: r.moved(unpack_ids(e[1]), TaskState(e[2]), e[3], e[4]),
+    "M": lambda r, e: r.moved(unpack_ids(e[1]), TaskState(e[2]), e[3], e[4], ran_of(e)),
     "Z": lambda r, e: r.reset(unpack_ids(e[1]), unpack_ids(e[2])),
     "X": _fold_expanded,
     "B": _fold_restored,

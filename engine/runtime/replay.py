@@ -24,6 +24,7 @@ from engine.core.events import (
     Failed,
     Moved,
     OutlineChanged,
+    Ran,
     Reset,
     Restored,
     RunMoved,
@@ -32,6 +33,7 @@ from engine.core.events import (
 )
 from engine.core.record import RunRecord
 from engine.core.states import (
+    CANCELLED,
     CANCELLING,
     FAILED,
     PENDING,
@@ -44,7 +46,7 @@ from engine.core.states import (
 )
 from engine.errors import NewerSchema, StorageError
 from engine.runtime.history import History, graphs_in, unpack_history
-from engine.runtime.journal import Entry, unpack_entries, unpack_ids
+from engine.runtime.journal import Entry, ran_of, unpack_entries, unpack_ids
 from engine.runtime.outline import Outline
 from engine.state.snapshot import read_snapshot
 from engine.state.sqlite_store import SqliteReader, SqliteStore
@@ -197,7 +199,7 @@ _TELLERS: dict[str, Callable[[Entry, Generations], Told]] = {
     "s": _success,
     "F": _failed,
     "R": _started,
-    "M": lambda e, _: Moved(unpack_ids(e[1]), TaskState(e[2]), e[3], e[4]),
+    "M": lambda e, _: Moved(unpack_ids(e[1]), TaskState(e[2]), e[3], e[4], ran_of(e)),
     "Z": lambda e, _: Reset(unpack_ids(e[1]), unpack_ids(e[2]), e[3]),
     "X": _expanded,
     "B": _restored,
@@ -285,7 +287,17 @@ def _of_state(record: RunRecord, state: TaskState, tids: list[int]) -> Iterator[
         if t not in known:
             why.setdefault(record.why.get(t, (-1, "")), []).append(t)
     for (cause, text), some in why.items():
-        yield Moved(some, state, cause, text)
+        ran = {t for t in some if state is CANCELLED and _ran_last(record, t)}
+        for t in sorted(ran):
+            yield Moved([t], state, cause, text, Ran(
+                record.number[t], record.generation.get(t, 1), record.start[t], record.end[t]))
+        if len(ran) < len(some):
+            yield Moved([t for t in some if t not in ran], state, cause, text)
+
+
+def _ran_last(record: RunRecord, tid: int) -> bool:
+    """True if what is recorded of an attempt is known to be of the one that was cancelled."""
+    return bool(record.start[tid] and record.end[tid] and tid not in record.errors)
 
 
 def _attempt(record: RunRecord, tid: int, status: TaskState | None) -> PastAttempt:

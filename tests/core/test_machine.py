@@ -243,6 +243,30 @@ def test_cancel_of_a_running_task_asks_and_waits():
     assert d.state("d") is TaskState.CANCELLED
 
 
+@pytest.mark.parametrize("how", ["cancelled", "fail"])
+def test_of_an_attempt_that_was_cancelled_it_is_recorded_when_it_ran(how):
+    d = Driver(diamond(retries=1)).start()
+    d.end(d.take()[0])
+    b = next(x for x in [*d.take(), *d.take()] if x.node.name == "b")
+    d.end(b, "fail")
+    d.m.tick(d.m.next_due)
+    d.settle()
+    (again,) = (x for x in d.take() if x.node.name == "b")
+    d.m.cancel([d.id("b")], d.now)
+    d.settle()
+    d.end(again, how)
+    record, tid = d.record(), d.id("b")
+    assert record.state_of(tid) is TaskState.CANCELLED
+    assert (record.number[tid], record.start[tid], record.end[tid]) == (2, again.start, again.end)
+
+
+def test_of_a_task_cancelled_before_it_ran_no_times_are_recorded():
+    d = Driver(diamond()).start()
+    d.m.cancel([d.id("b")], d.now)
+    record = d.settle().run().record()
+    assert (record.number[d.id("b")], record.start[d.id("b")], record.end[d.id("b")]) == (0, 0, 0)
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_cancel_of_an_attempt_that_a_retry_has_stopped_already_ends_the_task_run(whole):
     dag = Dag("tidy")

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from engine import task, workflow
-from engine.core.events import Started, Succeeded
+from engine.core.events import Moved, Ran, Started, Succeeded
+from engine.core.record import RunRecord
+from engine.core.states import TaskState
 from engine.errors import StorageError
-from engine.runtime.journal import ChangePacker, pack_entries
+from engine.runtime.journal import ChangePacker, fold, pack_entries, unpack_entries
 from engine.runtime.replay import (
     Damaged,
     Figures,
@@ -318,3 +320,15 @@ def test_what_stands_after_a_change_of_the_graph_is_told_with_it(bench: Bench):
     model.take(changed.changes)
     kept = list(before.states().values())
     assert sorted(model.states().values()) == sorted(kept)
+
+
+def test_who_follows_from_the_middle_learns_when_a_cancelled_attempt_ran():
+    record = RunRecord(2)
+    record.started([0], [3], [10.0])
+    why = "cancelled while running"
+    cancelled = Moved([0], TaskState.CANCELLED, -1, why, Ran(3, 1, 10.0, 40.0))
+    never = Moved([1], TaskState.CANCELLED, -1, why)
+    for entry in unpack_entries(ChangePacker()([cancelled, never])):
+        fold(record, entry)
+    assert (record.number[0], record.start[0], record.end[0]) == (3, 10.0, 40.0)
+    assert sorted(changes_from(record)) == [cancelled, never]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from textual.pilot import Pilot
 
-from engine import RunState
-from engine.core.events import RunMoved
+from engine import RunState, TaskState
+from engine.core.events import Moved, Ran, Reset, Restored, RunMoved
 from flowforge_tui.look import Look
 from flowforge_tui.model import RunView
 from flowforge_tui.tracks import Tracks
@@ -229,3 +229,18 @@ def test_failures_keep_their_sign_without_colour(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setenv("NO_COLOR", "1")
     drive(Timeline, act, (68, 5))
+
+
+def test_an_attempt_that_was_cancelled_while_it_ran_has_its_time_and_no_more() -> None:
+    view = begun(("task", 1))
+    view.apply([started([attempt(0, 1.0)])])
+    view.apply([Moved([0], TaskState.CANCELLED, -1, "cancelled while running",
+                      Ran(1, 1, BEGAN + 1.0, BEGAN + 31.0))])
+    assert view.seconds(0, BEGAN + 500.0) == 30.0
+    log = view.attempts
+    assert [(log.tid[0], log.number[0], log.start[0], log.end[0], log.state[0], log.worker[0])] == [
+        (0, 1, BEGAN + 1.0, BEGAN + 31.0, TaskState.CANCELLED, 0)]
+    view.apply([Reset([0], [], "retry")])
+    view.apply([Restored([], [Moved([0], TaskState.CANCELLED, -1, "cancelled while running",
+                                    Ran(1, 1, BEGAN + 1.0, BEGAN + 31.0))])])
+    assert view.state_of(0) is TaskState.CANCELLED and len(view.attempts) == 1
