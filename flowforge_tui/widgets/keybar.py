@@ -35,9 +35,17 @@ class KeyBar(Widget):
         width, line = self.size.width, Line().add(" ")
         if self._status:
             line.put(self._status, WARN, limit=max(8, width // 2)).add("  ")
-        for key in self._keys:
-            shown = "⏎" if key.shown == "Enter" and not self.app.ascii else key.shown  # type: ignore[attr-defined]
-            if line.used + len(shown) + len(key.bar) + 3 > width:
-                break
-            line.add(shown, ACCENT).add(f" {key.bar}  ", DIM)
+        for shown, word in self._fitting(width - line.used):
+            line.add(shown, ACCENT).add(f" {word}  ", DIM)
         return line.strip(width).apply_style(self.rich_style)
+
+    def _fitting(self, room: int) -> list[tuple[str, str]]:
+        """Keys and words in `room` cells; without enough, those before the last two give way:
+        how to get help, and how to get out, nobody can look up.
+        """
+        ascii_only = self.app.ascii  # type: ignore[attr-defined]
+        said = [("⏎" if key.shown == "Enter" and not ascii_only else key.shown, key.bar)
+                for key in self._keys]
+        while said and sum(len(shown) + len(word) + 3 for shown, word in said) > room:
+            said.pop(max(0, len(said) - 3))
+        return said
