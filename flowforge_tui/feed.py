@@ -144,6 +144,8 @@ class LiveFeed(Feed):
         self._lines: Reporter | None = None
         self.proposal: Proposal | None = None
         """A plan that waits for the person's answer."""
+        self.refused = False
+        """True if the person did not want what the last plan said."""
         self._wanted = 0
         """How far the run was asked to stop before it had begun."""
         self._closed = False
@@ -209,7 +211,7 @@ class LiveFeed(Feed):
         if self._closed or self._wanted:
             proposal.answer(None)
         wishes = proposal.wait()
-        self.proposal = None
+        self.proposal, self.refused = None, wishes is None
         return wishes
 
     def stop(self, level: int) -> None:

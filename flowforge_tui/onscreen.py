@@ -229,6 +229,8 @@ def _after(
             exits.say(line)
     if signal is not None:
         return 128 + signal
+    if host is not None and host.feed.refused:
+        exits.say("nothing was run: the run is as it was, to be carried on another time")
     if host is None or host.run is None:
         # Left at once, with work still in hand: the run is as interrupted as if it had ended so.
         return code or (exits.INTERRUPTED if host is not None and host.level else exits.SUCCESS)

@@ -311,8 +311,8 @@ class StoredRun:
         """The same; all that it answers."""
         if self.owner is None:
             raise RunError(
-                f"run {self.run_id} is {self.state} and nothing runs it; there is nothing "
-                f"to {command}"
+                f"run {self.run_id} is {self.state} and nothing runs it; {command} is for a "
+                "live run"
             )
         socket = Home(self.home, create=False).socket_path(self.run_id)
         seconds = LOOK_SECONDS if command in _LOOKS else ANSWER_SECONDS

@@ -126,6 +126,7 @@ def test_a_live_run_takes_commands(place: Place) -> None:
     assert process.returncode == 1
     assert state_of(place, "gate") == "CANCELLED"
     assert "nothing runs it" in place.do("cancel", "latest", code=2).stderr
+    assert "workers is for a live run" in place.do("workers", "latest", code=2).stderr
     place.do("retry", "latest")
     assert place.ran() == ["first"]
 

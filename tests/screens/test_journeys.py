@@ -272,6 +272,7 @@ def test_a_plan_that_is_refused_leaves_the_run_as_it_is(terminal: Open, place: P
     screen.wait("CARRY ON pipe")
     screen.press("q")
     screen.end()
+    assert "nothing was run: the run is as it was" in screen.outside
     assert screen.restored
     assert place.ran() == []
     assert "FAILED" in place.do("runs").stdout
