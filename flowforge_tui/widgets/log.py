@@ -492,8 +492,7 @@ class LogPane(Vertical):
             lines.deepen(news.book)
         elif news.book is not None:
             self._stale = False
-            lines.said = f"{Line().put(self._label, limit=60).text} printed nothing" + (
-                " yet" if live else "")
+            lines.said = f"{Line().put(self._label, limit=60).text} has printed nothing"
             lines.take(news.book)
         elif news.lines or news.begun or book.loose:
             book.extend(news.lines, news.begun)

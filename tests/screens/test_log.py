@@ -215,7 +215,7 @@ def test_it_says_why_there_is_nothing(log: Log, tmp_path: Path) -> None:
         pane.show(log.directory, (17,), name)
         log.frames(pane, live=False)
         await pilot.pause()
-        assert "extract[17] printed nothing\n" in picture(pilot)
+        assert "extract[17] has printed nothing\n" in picture(pilot)
         pane.show(None, (17,), name)
         log.frames(pane)
         await pilot.pause()
