@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from flowforge_tui.screens.run import RunScreen
     from flowforge_tui.screens.steering import CarryOn
 
+#: Seconds that a run which was left may take to let go of its files, before another look at it.
+_LET_GO = 3.0
+
 #: Seconds between two looks at the runs.
 _LOOK = 2.0
 
@@ -168,6 +171,8 @@ class LauncherScreen(Screen[None]):
         from engine.errors import FlowForgeError
         from flowforge_tui.screens.run import RunScreen
 
+        if self.own.host is not None:
+            self.own.host.join(_LET_GO)  # a run that was just left lets go of itself by then
         try:
             feed, host = make()
         except (FlowForgeError, ValueError) as error:
