@@ -86,4 +86,5 @@ def storage_error(path: Path, exc: OSError) -> StorageError:
     """The error of ours for a failed write to `path`."""
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull(f"no room left for {path}; free some space: the run goes on by itself")
-    return StorageBroken(f"writing {path} failed ({exc.strerror or exc}); look at the disk")
+    return StorageBroken(f"writing {path} failed ({exc.strerror or exc}); look at the disk, then "
+                         "start the run again: it carries on from what is recorded")
