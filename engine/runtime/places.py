@@ -39,7 +39,7 @@ def place_of(spec: TaskSpec) -> tuple[str, int, str]:
     if isinstance(thing, type):
         module = sys.modules.get(thing.__module__)
         file = source.class_file(thing, vars(module) if module is not None else {})
-        lines = [code.co_firstlineno for code in source.method_codes(thing)]
+        lines = [code.co_firstlineno for code in source.written_codes(thing)]
         line = vars(thing).get("__firstlineno__") or min(lines, default=1)
         return str(Path(file).resolve()) if file else "", line if file else 0, thing.__name__
     code = callable_code(getattr(thing, "__func__", thing))

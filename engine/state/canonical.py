@@ -17,7 +17,7 @@ import types
 from collections.abc import Callable, Iterable
 from enum import Enum
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Union, get_args, get_origin
 
 import msgpack
 from msgpack import ExtType
@@ -38,6 +38,9 @@ _BY_REPR = frozenset({
 
 #: Modules whose objects are data: looked into even when user classes are not.
 _HARMLESS = frozenset({"builtins", "collections", "functools", "ipaddress", "zoneinfo"})
+
+#: Where the classes of type hints live: `list[int]`, `int | None`, `"Row"` in `dict[str, "Row"]`.
+_HINTS = frozenset({"annotationlib", "collections.abc", "types", "typing"})
 
 #: What a reader of `__reduce_ex__` is told; any fixed protocol from 2 on will do.
 _PROTOCOL = 4
@@ -115,6 +118,10 @@ class Canonical:
 
     def _object(self, kind: type, value: Any) -> ExtType:
         try:
+            hint = _type_hint(value) if kind.__module__ in _HINTS else None
+            if hint is not None:
+                origin, parts = hint
+                return ExtType(_OBJECT, self._nested([self._code(origin), parts]))
             content = self._content(kind, value)
             if content is not None:
                 return ExtType(_OBJECT, self._nested([self._code(kind), content]))
@@ -150,6 +157,20 @@ def _text(kind: type, value: Any) -> bytes:
     # hex: int's repr refuses more than 4,300 digits.
     text = hex(value) if kind is int else repr(value)
     return f"{kind.__name__} {text}".encode("utf-8", "surrogatepass")
+
+
+def _type_hint(value: Any) -> tuple[Any, Any] | None:
+    """`list[Row]`, `int | None` and the like as what they are made of; None: it is no such thing.
+
+    What else is in these objects, and how their classes are called, differs between versions:
+    `int | None` and `Optional[int]` are of one class from 3.14 on.
+    """
+    if type(value).__name__ == "ForwardRef":
+        return str, value.__forward_arg__
+    origin = get_origin(value)
+    if origin is None:
+        return None
+    return Union if origin is types.UnionType else origin, [*get_args(value)]
 
 
 def _base_value(value: Any) -> Any:

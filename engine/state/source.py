@@ -110,7 +110,7 @@ def find_class(cls: type, module: dict[str, Any]) -> ast.ClassDef | None:
     index = _index_of(class_file(cls, module), module)
     found = index.classes.get(cls.__qualname__, []) if index is not None else []
     if len(found) > 1:
-        lines = {code.co_firstlineno for code in method_codes(cls)}
+        lines = {code.co_firstlineno for code in written_codes(cls)}
         first = vars(cls).get("__firstlineno__")  # Python 3.13 and later
         found = [
             n for n in found
@@ -122,11 +122,17 @@ def find_class(cls: type, module: dict[str, Any]) -> ast.ClassDef | None:
 
 def class_file(cls: type, module: dict[str, Any]) -> str:
     """The file that a class was defined in; empty if unknown."""
-    for code in method_codes(cls):
-        # Methods made by a library (dataclass, attrs) have names like "<string>".
-        if not code.co_filename.startswith("<"):
-            return code.co_filename
-    return str(module.get("__file__") or "")
+    written = next(iter(written_codes(cls)), None)
+    return written.co_filename if written is not None else str(module.get("__file__") or "")
+
+
+def written_codes(cls: type) -> list[CodeType]:
+    """The code of the methods that are written in the class's body.
+
+    Not what a library made or put around one: the `__repr__` of a data class has the class's
+    name, but its code has that of a function in `dataclasses` or, from 3.12 on, `reprlib`.
+    """
+    return [c for c in method_codes(cls) if c.co_qualname.startswith(f"{cls.__qualname__}.")]
 
 
 def method_codes(cls: type) -> list[CodeType]:

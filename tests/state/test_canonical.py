@@ -13,7 +13,9 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, Optional, Union
 
 import numpy
 import pytest
@@ -126,6 +128,18 @@ def test_shallow_looks_into_data_classes_but_not_into_other_objects() -> None:
     assert shallow(Plain(1)) == shallow(Plain(2))
     assert shallow(Point(1)) != shallow(Point(2))
     assert shallow(collections.deque([1])) != shallow(collections.deque([2]))
+
+
+def test_type_hints_count_by_what_they_are_made_of() -> None:
+    alike = [(int | None, Optional[int]), (int | str, Union[int, str]),  # noqa: UP007, UP045
+             (list["Point"], list["Point"])]
+    apart = [int | None, int | str, list[int], list[str], dict[str, int], Literal[1], Literal["1"],
+             Callable[[int], str], Callable[[str], int], list["Point"], list["Pair"]]
+
+    for deep in (True, False):
+        write = Canonical(deep=deep).bytes
+        assert all(write(one) == write(other) for one, other in alike)
+        assert len({write(hint) for hint in apart}) == len(apart)
 
 
 def test_functions_are_handed_to_the_caller() -> None:

@@ -230,6 +230,38 @@ def test_classes_as_tasks_their_bases_and_methods(write: Write) -> None:
     assert changes(write, flow, flow.replace("self.go()", "self.go() + 1")) == ["code of f changed"]
 
 
+DATA_CLASS = "from dataclasses import dataclass\n@dataclass{how}\nclass Row:\n    x: int = 1\n"
+
+
+@pytest.mark.parametrize("how", ["", "(slots=True)", "(frozen=True, slots=True)"])
+@pytest.mark.parametrize("where", ["its own file", "another file"])
+def test_a_class_of_fields_alone_counts_by_its_source(write: Write, how: str, where: str) -> None:
+    row, use = DATA_CLASS.format(how=how), "def f():\n    return Row()\n"
+
+    def made(row: str) -> dict[str, str]:
+        if where == "its own file":
+            return parts(write(f"{row}\n{use}"))
+        return parts(write(f"from rows import Row\n{use}", rows=row))
+
+    plain = made(row)
+    name = "class Row" if where == "its own file" else "class rows.Row"
+    assert set(plain) == {"function", name}, "and nothing of what dataclass made"
+    assert plain == made(row.replace("    x", "    # a comment\n    x"))
+    assert compare(plain, made(row.replace("int", "float")), "f") == [f"{name} changed"]
+    assert compare(plain, made(row.replace("= 1", "= 2")), "f") == [f"{name} changed"]
+
+
+def test_a_class_is_found_where_it_is_whoever_wrapped_its_methods(write: Write) -> None:
+    flow = ("from wraps import kept\nclass Row:\n    @kept\n    def go(self):\n"
+            "        return 1\ndef f():\n    return Row().go()\n")
+    wraps = ("import functools\ndef kept(f):\n    @functools.wraps(f)\n"
+             "    def around(*a):\n        return f(*a)\n    return around\n")
+    assert changes(write, flow, flow.replace("        return 1", "\n        return 1  # one"),
+                   wraps=wraps) == []
+    assert changes(write, flow, flow.replace("return 1", "return 2"),
+                   wraps=wraps) == ["class Row changed"]
+
+
 def test_of_two_classes_of_one_name_the_one_in_use_counts(write: Write) -> None:
     flow = (
         "import sys\nif sys.version_info < (3,):\n"
@@ -396,7 +428,57 @@ def test_compare_tells_additions_only_where_nothing_else_explains_them() -> None
 # -- the same everywhere -----------------------------------------------------------------------
 
 EVERYWHERE = BASE + '''
-import enum, functools, pathlib, decimal
+import array, collections, datetime, enum, fractions, functools, ipaddress, operator, pathlib
+import decimal, re, types, typing, uuid
+
+@dataclass
+class Plain:
+    x: int
+    y: list[int] = None
+
+@dataclass(slots=True, frozen=True)
+class Slotted:
+    x: int = 1
+
+class Pair(typing.NamedTuple):
+    a: int
+    b: str = "b"
+
+class Options(typing.TypedDict, total=False):
+    verbose: bool
+
+class Level(enum.Flag):
+    LOW = enum.auto()
+    HIGH = enum.auto()
+
+class Sized(typing.Protocol):
+    def size(self) -> int: ...
+
+class Stack(typing.Generic[typing.TypeVar("T")]):
+    pass
+
+class Broken(Exception):
+    pass
+
+#: One of each kind that can stand at the top of a file and is looked into.
+VALUES = {
+    "rows": [Plain(1), Slotted(), Pair(1)], "levels": Level.LOW | Level.HIGH,
+    "standard": [
+        collections.OrderedDict(a=1), collections.Counter("abca"), collections.deque([1], 3),
+        collections.defaultdict(list, a=[1]), functools.partial(helper, 1, k=2),
+        re.compile("a+", re.I), ipaddress.ip_network("10.0.0.0/8"), fractions.Fraction(1, 3),
+        datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), datetime.timedelta(1),
+        uuid.UUID(int=5), types.SimpleNamespace(a=1), types.MappingProxyType({"a": 1}),
+        array.array("i", [1, 2]), range(3), slice(1, 2), complex(1, -0.0), bytearray(b"x"),
+        pathlib.PurePosixPath("a"), operator.itemgetter(1), print, len, int, list[int],
+        int | None, typing.Any, typing.Optional[Plain], typing.Callable[[int], str],
+        typing.List["Later"], typing.Literal["a", 1], frozenset({1, "a"}), float("nan"),
+        ValueError("x"), KeyError,
+    ],
+}
+
+def h(x: Plain, y: Slotted, z: Pair, o: Options) -> Stack[Level]:
+    raise Broken(VALUES, Sized)
 
 class Kind(enum.IntEnum):
     A = 1
@@ -428,7 +510,7 @@ from engine.core.tasks import TaskSpec
 from engine.state.fingerprints import fingerprint
 
 def everything():
-    return [fingerprint(TaskSpec("t", t)) for t in (f, g, Kind)]
+    return [fingerprint(TaskSpec("t", t)) for t in (f, g, h, Kind)]
 
 if __name__ == "__main__":
     import json
