@@ -102,7 +102,7 @@ def _leave(error: BaseException) -> NoReturn:
     if isinstance(error, click.Abort):
         sys.exit(exits.INTERRUPTED)
     if isinstance(error, BrokenPipeError):
-        exits.let_go_of_stdout()
+        exits.let_go_of(sys.stdout)
         sys.exit(exits.SUCCESS)
     sys.exit(exits.tell(error))
 

@@ -32,6 +32,7 @@ from engine.front import (
     Started,
     Succeeded,
 )
+from flowforge_tui.exits import let_go_of
 
 if TYPE_CHECKING:
     from engine import Run
@@ -126,6 +127,7 @@ class JsonConsole:
                 self._stream.write(text)
                 self._stream.flush()
             except (OSError, ValueError):
+                let_go_of(self._stream)
                 self._stream = None
 
     # -- events --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import IO
 
 from engine import RunState
 from engine.errors import (
@@ -97,11 +98,15 @@ def say(text: str) -> None:
         pass
 
 
-def let_go_of_stdout() -> None:
-    """After stdout was closed by its reader: keep the interpreter's last flush from complaining."""
+def let_go_of(stream: IO[str]) -> None:
+    """After its reader closed it: keep what is left in it from being complained of at the end.
+
+    The interpreter flushes every stream that it throws away, and says what failed: of stdout in
+    each version, of any other from 3.13 on.
+    """
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
     except (OSError, ValueError, AttributeError):
         pass

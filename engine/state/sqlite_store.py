@@ -36,10 +36,10 @@ _SEALED: Final = ".sealed"
 # An INSERT outside BEGIN … COMMIT is a transaction of its own and takes the write lock before
 # it reads, just as BEGIN IMMEDIATE does, in 13 µs instead of 20.
 _INSERT: Final = (
-    "INSERT INTO journal SELECT ?1, ?2, ?3 FROM meta WHERE key = 'epoch' AND value = ?4"
+    "INSERT INTO journal SELECT ?, ?, ? FROM meta WHERE key = 'epoch' AND value = ?"
 )
 _UPSERT: Final = (
-    "INSERT INTO meta VALUES (?1, ?2, ?3) "
+    "INSERT INTO meta VALUES (?, ?, ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value, crc = excluded.crc"
 )
 #: What SQLite says when there is no room for its shared index (it calls that an I/O error), and
@@ -311,8 +311,8 @@ class SqliteStore(SqliteReader):
         seal = str(self._seq)
         try:
             self._execute(
-                "UPDATE meta SET value = ?1, crc = ?2 WHERE key = '.sealed' AND EXISTS "
-                "(SELECT 1 FROM meta WHERE key = 'epoch' AND value = ?3)",
+                "UPDATE meta SET value = ?, crc = ? WHERE key = '.sealed' AND EXISTS "
+                "(SELECT 1 FROM meta WHERE key = 'epoch' AND value = ?)",
                 (seal, meta_crc(_SEALED, seal), self._epoch),
             )
             # Somebody who reads, for however long, is not waited for: the log then stays.

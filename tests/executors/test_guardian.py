@@ -15,6 +15,7 @@ import pytest
 from engine.executors import guardian
 from engine.executors.guardian import ENGINE_MARK, RUN_MARK, Guardian
 from tests.executors.processes import assert_dies, is_dead, text_in
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
@@ -145,7 +146,8 @@ def test_a_resume_sweeps_away_what_an_earlier_owner_left() -> None:
     stray = subprocess.Popen(["sleep", "60"], env=environment, start_new_session=True)
     other = subprocess.Popen(["sleep", "60"], env={**environment, RUN_MARK: "swept-run-2"})
     try:
-        assert guardian.carriers(RUN_MARK, "swept-run") == [stray.pid]
+        # A process that has just been started has no environment for some microseconds.
+        wait_for(lambda: guardian.carriers(RUN_MARK, "swept-run") == [stray.pid])
         assert guardian.sweep("swept-run") == 1
         assert stray.wait(5) == -signal.SIGKILL
         assert other.poll() is None
