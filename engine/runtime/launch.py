@@ -46,7 +46,7 @@ from engine.runtime.reloading import Reloader
 from engine.runtime.reporting import Live, Reporter, Several, Silent
 from engine.runtime.request import PlanMade, PlanRefused, Request, take_request
 from engine.runtime.run import Run
-from engine.runtime.runner import HEAR_AFTER, Runner
+from engine.runtime.runner import Runner
 from engine.runtime.scope import EngineScope
 from engine.runtime.selection import check_ready, selected_nodes
 from engine.runtime.settings import Settings, settle
@@ -494,12 +494,13 @@ class Launch:
         with Signals(self._on_signal, sequential.interrupt_user_code if sequential else _nothing
                      ) as heard:
             self.runner.pollers.append(heard.poll)
+            self.runner.hears = heard.hears
             self.runner.start(counts, self.settings.grace)
             if sequential is not None:
                 sequential.drive()
                 if self._leaving is not None:
                     self._leaving.cancel()
-            while not self.runner.done.wait(HEAR_AFTER):
+            while not self.runner.done.wait(self.runner.hear_after):
                 """Python handles a signal in this thread, between two of its steps."""
             for lane, executor in self.executors.items():
                 # A thread cannot be killed and is not waited for; a process must not live on.

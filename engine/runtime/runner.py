@@ -54,6 +54,11 @@ BLOB_BYTES = 256 * 1024
 KEPT_EXCEPTIONS = 100
 #: Seconds between the ticker's looks while attempts are being dispatched, and when idle.
 TICK, IDLE_TICK = 0.008, 0.1
+#: The same where nothing can change before somebody steps, and no signal comes to this run: a
+#: look costs 0.2 ms with the waking of a thread, ten a second were a fifth of an idle screen.
+DOZE = 1.0
+#: Looks at which nothing is to be done, after which they become rarer.
+_QUIET = 60
 #: Longest sleep of the caller's thread (seconds). A signal that comes right before it falls
 #: asleep is handled when it wakes: of two sent at once, every third run lost the second.
 HEAR_AFTER = 0.2
@@ -106,9 +111,14 @@ class Runner:
         """The live exceptions of task runs that failed in this session, for `raise … from`."""
         self._announced: set[int] = set()
         self.pollers: list[Callable[[], None]] = []
-        """Called at every tick, at least ten times a second, outside the lock. One that raises
-        StorageError ends the run; one that raises anything else is left out from then on."""
+        """Called at every tick, outside the lock: at least ten times a second where the caller's
+        thread handles signals, else at least once. One that raises StorageError ends the run;
+        one that raises anything else is left out from then on."""
+        self.hears = True
+        """The thread that waits for the run's end is the one that handles signals."""
         self._wake = threading.Event()
+        self._dozing = False
+        """The ticker sleeps until a step wakes it."""
 
     # == the executors' side ================================================================
 
@@ -119,6 +129,11 @@ class Runner:
         except BaseException as error:
             self._fail(error)
             return None
+
+    @property
+    def hear_after(self) -> float | None:
+        """Longest sleep of the caller's thread; None where no signal is handled there."""
+        return HEAR_AFTER if self.hears else None
 
     def _exchange(self, lane: str, finished: list[Attempt]) -> list[Attempt] | None:
         if finished:
@@ -136,7 +151,7 @@ class Runner:
                 ticket, asks = self._conclude()
                 if not (batch or news or asks):
                     self._idle[lane] += 1
-                    condition.wait(HEAR_AFTER if lane == "sequential" else None)
+                    condition.wait(self.hear_after if lane == "sequential" else None)
                     self._idle[lane] -= 1
                     continue
             # What was taken may rest on a step of somebody else that is not on disk yet.
@@ -205,6 +220,8 @@ class Runner:
         if machine.asks:
             asks, machine.asks = machine.asks, asks
         self._wake_idle()
+        if self._dozing:
+            self._wake.set()
         return self._recorder.queued, asks
 
     def _apply(self, changes: list[Change]) -> None:
@@ -245,6 +262,7 @@ class Runner:
         for condition in self._work.values():
             condition.notify_all()
         self.done.set()
+        self._wake.set()
 
     def _wake_idle(self) -> None:
         """Have others take what is left: before the disk is waited for, which takes as long."""
@@ -380,13 +398,35 @@ class Runner:
                 self._fail(error)
                 return
             quiet = 0 if busy else quiet + 1
-            pause = TICK if quiet < 60 else IDLE_TICK
-            due = self.machine.next_due
-            if due is not None:
-                pause = min(pause, max(0.0005, due - now()))
+            pause = self._pause(quiet)
             self._wake.wait(pause)
+            self._dozing = False
             self._wake.clear()
             self._poll()
+
+    def _pause(self, quiet: int) -> float:
+        """Seconds until the next look, after so many at which nothing was to be done."""
+        pause, dues = TICK if quiet < _QUIET else IDLE_TICK, [self.machine.next_due]
+        if pause == IDLE_TICK and not self.hears:
+            self._dozing = True  # first: a step that the look below does not see wakes the ticker
+            running = self._in_hand()
+            self._dozing = self._settled(running)
+            if self._dozing:
+                pause = DOZE
+                dues += [a.start + a.timeout for a in running if a.timeout is not None]
+        return min([pause, *(max(0.0005, due - now()) for due in dues if due is not None)])
+
+    def _in_hand(self) -> list[Attempt]:
+        return [a for executor in self.executors.values() for a in executor.in_hand()]
+
+    def _settled(self, running: list[Attempt]) -> bool:
+        """True if nothing is to be done before somebody steps, or a time has come: all that was
+        handed out runs, as announced, and is not being stopped; all that happened is on disk."""
+        return (
+            len(running) == len(self.machine.in_hand)
+            and all(id(a) in self._announced and not a.cancelled for a in running)
+            and not self._inbox and self._recorder.stored == self._recorder.queued
+        )
 
     def _poll(self) -> None:
         for poll in list(self.pollers):
@@ -410,6 +450,8 @@ class Runner:
                 elif a.cancelled:
                     executor.stop(a, "cancel")  # again: it may have been between two hands
             executor.rebalance()
+        if len(self._announced) > len(running):  # else it would look every 8 ms until the next
+            self._announced &= {id(a) for a in running}
         fresh = [a for a in running
                  if id(a) not in self._announced and a.start and at - a.start > WORTH_ANNOUNCING]
         due = self.machine.next_due

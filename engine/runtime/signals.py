@@ -24,6 +24,8 @@ class Signals:
         """Called by `poll` with 1 (drain), 2 (stop) or 3 (kill)."""
         self._interrupt = interrupt
         """Called in the handler itself from the second signal on: may raise in user code."""
+        self.hears = False
+        """True while signals come here."""
         self.level = 0
         self.first: int | None = None
         """The signal number that came first; None if none did."""
@@ -31,7 +33,8 @@ class Signals:
         self._seen = 0
 
     def __enter__(self) -> Signals:
-        if threading.current_thread() is threading.main_thread():
+        self.hears = threading.current_thread() is threading.main_thread()
+        if self.hears:
             self._old[signal.SIGINT] = signal.signal(signal.SIGINT, self._on_interrupt)
             self._old[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._on_terminate)
             if hasattr(signal, "SIGHUP"):
