@@ -12,12 +12,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from codecs import getincrementaldecoder
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
 from flowforge_tui.guard import Guard
+from flowforge_tui.listening import Listening
 from flowforge_tui.safe_text import safe
 
 if TYPE_CHECKING:
@@ -118,8 +121,20 @@ class Terminal:
                 self._file = terminal.stream
                 self.fileno = terminal.input
                 self.input_tty = os.isatty(terminal.input)
+                self.exit_event = Listening()
                 # Asked of the descriptors that lead elsewhere, the first size would be a guess.
                 self._size = self._size or terminal.size()
+
+            def run_input_thread(self) -> None:
+                """As the base class does, but asleep while nothing is typed."""
+                assert isinstance(self.exit_event, Listening)
+                parser = XTermParser(self._debug)
+                decode = getincrementaldecoder("utf-8")("replace").decode
+                for data in self.exit_event.chunks(self.fileno):
+                    # Half a character is no text yet, and no text would end the parser.
+                    text = decode(data)
+                    for message in parser.feed(text) if text else parser.tick():
+                        self.process_message(message)
 
             def _get_terminal_size(self) -> tuple[int, int]:
                 return terminal.size()

@@ -11,9 +11,8 @@ Rule 3: what tells a program that it is shown in a browser is not handed on to t
 from __future__ import annotations
 
 import os
-import selectors
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from textual import messages
@@ -21,13 +20,11 @@ from textual.driver import Driver
 from textual.drivers._input_reader import InputReader
 from textual.drivers.web_driver import WebDriver
 
+from flowforge_tui.listening import Listening
 from flowforge_tui.terminal import Terminal
 
 if TYPE_CHECKING:
     from textual.app import App
-
-#: Seconds after which half an escape sequence counts as the Escape key.
-_TICK = 0.1
 
 
 class BrowserTerminal(Terminal):
@@ -99,14 +96,19 @@ class WireDriver(WebDriver):
 
 
 class WireReader(InputReader):
-    """As InputReader, on a descriptor that it is given."""
+    """As InputReader, on a descriptor that it is given, and asleep while nothing comes."""
 
     def __init__(self, descriptor: int) -> None:
-        self._fileno = descriptor
-        self.timeout = _TICK
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(descriptor, selectors.EVENT_READ)
-        self._exit_event = threading.Event()
+        self._descriptor = descriptor
+        self._ending = Listening()
+
+    def close(self) -> None:
+        """As in `InputReader`."""
+        self._ending.set()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """As in `InputReader`."""
+        return self._ending.chunks(self._descriptor)
 
 
 def _number(name: str, otherwise: int) -> int:
