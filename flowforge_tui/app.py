@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from textual import events
 from textual.app import SuspendNotSupported, SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter
@@ -39,6 +40,10 @@ _ASCII, _LEGIBLE = Ascii(), Legible()
 
 #: Characters of a toast.
 _TOAST = 300
+
+
+def _nothing() -> None:
+    """Most screens never rest."""
 
 
 class FlowForgeApp(KeysInOrder):
@@ -94,6 +99,13 @@ class FlowForgeApp(KeysInOrder):
         self.push_screen(self._first())
         if trouble:
             self.tell(trouble, severity="warning")
+
+    async def on_event(self, event: events.Event) -> None:
+        """As in `KeysInOrder`; what a person does stirs a screen that rests."""
+        if isinstance(event, (events.InputEvent, events.Paste, events.Resize)):
+            for screen in self.screen_stack:
+                getattr(screen, "stir", _nothing)()
+        await super().on_event(event)
 
     def hear(self, stream: str, text: str) -> None:
         """What this process wrote outside of any task: to the log of the run that it hosts."""

@@ -22,7 +22,7 @@ from engine.front import (
     follow_stored,
     preview,
 )
-from flowforge_tui.feed import Feed
+from flowforge_tui.feed import CLOCK, Feed
 from flowforge_tui.history import Past
 from flowforge_tui.model import RunView
 from flowforge_tui.shape import Shape
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the owner's lock.
 _LOOK = 1.0
+
+#: Seconds between two looks at what a live run records, while nothing comes.
+_REST = 0.5
 
 #: States that nobody leaves a run in: without an owner, it was interrupted.
 _CLAIMS = (RunState.PENDING, RunState.RUNNING, RunState.CANCELLING)
@@ -57,6 +60,11 @@ class StoredFeed(Feed):
     def live(self) -> bool:
         """As in `Feed`."""
         return self._owned
+
+    @property
+    def rest(self) -> float | None:
+        """As in `Feed`. Nobody rings for what another process records."""
+        return _REST if self._owned else CLOCK
 
     def poll(self) -> bool:
         """As in `Feed`. Raises StorageError if nothing of the run can be read."""

@@ -1,7 +1,7 @@
 """Where a screen's run comes from: this process's bus, or what another process records.
 
-Rule 1: news wait in a deque until the screen's own timer drains them (`poll`); nobody who
-        runs tasks waits for the screen, nor the screen for them.
+Rule 1: news wait in a deque until the screen drains them (`poll`); nobody who runs tasks waits
+        for the screen, nor the screen for them. A screen that rests is rung for (`ring`).
 Rule 2: commands and look-ups that may take time (`ask`, `waits_for`, `figures`) are called
         from a thread of the screen's, never from its loop.
 Rule 3: what comes out of a feed is untrusted text; whoever shows it makes it safe.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ from flowforge_tui.shape import Shape
 if TYPE_CHECKING:
     from engine import Run
     from engine.front import Change, Gauges, Live, Look, Place, Plan, Reporter, Request, Wish
+
+#: Seconds between two looks of a screen that rests: what runs shows for how long it has.
+CLOCK = 1.0
 
 _OPEN = (RunState.PENDING, RunState.RUNNING, RunState.PAUSED, RunState.CANCELLING)
 
@@ -52,6 +55,13 @@ class Feed:
         """Task run → (done, total) as its own code told it."""
         self.run: Run | None = None
         """The run as it ended, if this process ran it."""
+        self.ring: Callable[[], None] = _nobody
+        """Called, from any thread, when there may be something new; see `Bell.ring`."""
+
+    @property
+    def rest(self) -> float | None:
+        """Seconds between two looks while nothing happens; None: who has news rings."""
+        raise NotImplementedError
 
     @property
     def live(self) -> bool:
@@ -71,6 +81,7 @@ class Feed:
         """News that are no change."""
         self.notes.append((time.time() if at is None else at, text))
         self.told += 1
+        self.ring()
 
     def now(self) -> float:
         """The moment that running tasks are measured against, seconds since the epoch."""
@@ -109,6 +120,10 @@ class Feed:
 
     def close(self) -> None:
         """Nobody will look any more."""
+
+
+def _nobody() -> None:
+    """No screen is there that could be rung for."""
 
 
 class Proposal:
@@ -155,6 +170,11 @@ class LiveFeed(Feed):
         """As in `Feed`."""
         return self._live is not None and self.run is None
 
+    @property
+    def rest(self) -> float | None:
+        """As in `Feed`."""
+        return None if self.view.ended else CLOCK
+
     # -- as in `Reporter`, from the engine's threads -------------------------------------------
 
     def begin(self, live: Live) -> None:
@@ -168,6 +188,7 @@ class LiveFeed(Feed):
             if self._lines is not None:
                 self._lines.begin(live)
             self._live = live
+        self.ring()
         # `stop` and `close` reach the run from here on; what they were told before counts, too.
         if self._wanted:
             self.stop(self._wanted)
@@ -177,6 +198,7 @@ class LiveFeed(Feed):
     def changes(self, batch: Sequence[Change]) -> None:
         """Recorded changes."""
         self._batches.append(batch)
+        self.ring()
         if self._lines is not None:
             self._lines.changes(batch)
 
@@ -196,6 +218,7 @@ class LiveFeed(Feed):
     def end(self, run: Run) -> None:
         """The session is over."""
         self.run = run
+        self.ring()
         if self._lines is not None:
             self._lines.end(run)
 
@@ -210,6 +233,7 @@ class LiveFeed(Feed):
         proposal = self.proposal = Proposal(plan)
         if self._closed or self._wanted:
             proposal.answer(None)
+        self.ring()
         wishes = proposal.wait()
         self.proposal, self.refused = None, wishes is None
         return wishes
@@ -248,6 +272,7 @@ class LiveFeed(Feed):
         """What this process wrote to its descriptors outside of any attempt."""
         if self._live is not None:
             self._live.write_stray(stream, text)
+            self.ring()
 
     # -- as in `Feed`, from the screen's ----------------------------------------------------------
 

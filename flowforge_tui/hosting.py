@@ -46,6 +46,8 @@ class Host:
             self.run = self._context.run(self._work, self.feed)
         except BaseException as error:
             self.error = error
+        finally:
+            self.feed.ring()
 
     def stop(self, level: int) -> int:
         """As Ctrl-C does: 1 starts nothing new, 2 stops what runs, 3 leaves at once.

@@ -62,11 +62,14 @@ class LogSource:
     def __init__(self, executor: Executor | None = None) -> None:
         """`executor`: where reads happen; else a thread of its own."""
         self._executor = executor
+        self.ring: Callable[[], None] = _nobody
+        """Called, from any thread, when lines were read; see `Bell.ring`."""
         self._readers: tuple[Path, LogReader] | None = None
         self._wanted: Wanted | None = None
         self._tail: LogTail | None = None
         self._job: Future[News] | None = None
         self._due = 0.0
+        self._begun = 0.0
         self._pause = QUICK
         self._quiet = 0
         self._live = True
@@ -94,8 +97,17 @@ class LogSource:
             self._live, self._quiet = live, 0
         waits = self._job is None and now >= self._due
         if waits and self._wanted is not None and (live or self._quiet < _QUIET_READS):
+            self._begun = now
+            self._quiet += 1
             self._begin(self._wanted, width, threshold)
         return news
+
+    @property
+    def behind(self) -> bool:
+        """True until the log of a run that has ended was read to its end."""
+        if self._wanted is None or self._live:
+            return False
+        return self._job is not None or self._quiet < _QUIET_READS
 
     def _finished(self, now: float) -> News | None:
         job = self._job
@@ -107,8 +119,8 @@ class LogSource:
         if news.book is not None or news.lines:
             self._pause, self._quiet = QUICK, 0
         else:
-            self._pause, self._quiet = min(SLOW, self._pause * 1.5), self._quiet + 1
-        self._due = now + self._pause
+            self._pause = min(SLOW, self._pause * 1.5)
+        self._due = self._begun + self._pause
         if news.book is not None and news.book.size >= self._last < MOST_LINES:
             self._tail, self._last, self._due = None, MOST_LINES, now
         return news
@@ -122,6 +134,15 @@ class LogSource:
             self._job = self._executor.submit(_first, tail, wanted.single, width, threshold)
         else:
             self._job = self._executor.submit(_more, self._tail)
+        self._job.add_done_callback(self._read)
+
+    def _read(self, job: Future[News]) -> None:
+        """On the reader's thread: what it found is waited for."""
+        if job.cancelled() or job.exception() is not None:
+            return
+        news = job.result()
+        if news.book is not None or news.lines or news.begun:
+            self.ring()
 
     def _reader(self, directory: Path) -> LogReader:
         """The same for as long as the directory is: it knows which block is where."""
@@ -136,6 +157,10 @@ class LogSource:
         self.watch(None)
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _nobody() -> None:
+    """No screen is there that could be rung for."""
 
 
 def _first(tail: LogTail, single: bool, width: int, threshold: int) -> News:

@@ -2,7 +2,8 @@
 
 Rule 1: a frame, not an event, is the unit of cost. A timer drains the feed; each pane then
         repaints those of its lines that look different.
-Rule 2: nothing is drawn while nothing changes; the clock is one line, once a second.
+Rule 2: nothing is drawn while nothing changes, and after a while nothing is looked at: the
+        screen rests until it is rung for, or somebody presses a key. The clock goes on.
 Rule 3: what takes time (a detail, a reason) is fetched on a thread and shown when it comes,
         if it is still wanted.
 """
@@ -18,6 +19,7 @@ from textual.containers import Container
 
 from engine import TaskState
 from engine.errors import FlowForgeError, StorageError
+from flowforge_tui.bell import Bell
 from flowforge_tui.details import Details, run_facts
 from flowforge_tui.figures import Figures
 from flowforge_tui.keys import RUN_KEYS, TRAVEL_KEYS, bindings
@@ -39,14 +41,19 @@ from flowforge_tui.widgets.tree import TaskTree
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from textual.timer import Timer
+
     from engine.front import Durations, Gauges
     from flowforge_tui.details import Facts
     from flowforge_tui.feed import Feed, Proposal
     from flowforge_tui.hosting import Host
     from flowforge_tui.screens.steering import CarryOn
 
-#: Seconds between frames; and between looks when nothing has changed for a while, in seconds.
-FRAME, QUIET, CALM = 0.08, 0.3, 3.0
+#: Seconds between frames; and without any change or key after which the screen rests. By then
+#: the gauges of a run that has ended show it.
+FRAME, CALM = 0.08, 3.0
+#: So much of a second (seconds) is one: a timer may be a little early.
+_SECOND = 0.97
 #: Seconds between two looks at figures and gauges.
 FIGURES = 0.25
 #: A frame that took so long (seconds) makes the next ones rarer, so that drawing stays cheap.
@@ -75,9 +82,11 @@ class RunScreen(Travelling):
         self._gauges: Gauges | None = None
         self._asking = False
         self._skip = 0
-        self._last_second = 0
+        self._last_clock = 0.0
         self._last_change = 0.0
-        self._quiet = False
+        self.resting = False
+        """True while nothing happens: nothing is looked at, but for the clock."""
+        self._slow: Timer | None = None
         self._last_figures = 0.0
         self._owes_figures = False
         """True if the last frame was drawn without the panes that are drawn less often."""
@@ -106,62 +115,101 @@ class RunScreen(Travelling):
         self.tree_pane.focus()
         if self.host is not None:
             self.host.start()
+        self._bell = Bell(self.stir)
+        self.feed.ring = self._bell.ring
+        self.pane.log_pane.rung_by(self._bell.ring)
         self._fast = self.set_interval(FRAME, self.tick)
-        self._slow = self.set_interval(QUIET, self.tick, pause=True)
         self.tick()
 
     def on_unmount(self) -> None:
         """Nobody looks any more, however the screen ends."""
+        self._bell.listens = False
         self.feed.close()
 
     # -- frames ---------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """One turn of the timer."""
-        if self._skip:
+        if self._skip and not self.resting:
             self._skip -= 1
             return
         began = time.perf_counter()
         try:
             changed = self.feed.poll()
         except StorageError as error:
-            self._fast.stop()
-            self._slow.stop()
+            self._stop()
             self.own.tell(str(error), severity="error", seconds=30)
             return
         self._tell_notes()
         self._ask_about_plan()
-        second = int(time.time())
-        clock, self._last_second = second != self._last_second, second
+        clock = self._is_second()
         if changed or self._behind() or (clock and not self._still):
             self.frame(changed)
         elif clock or self.feed.live:  # what a task prints is no change of the run
             self.pane.frame(self.seen()[1], live=self.feed.live)
         self._check_host()
-        self._set_pace(changed or self._behind() or self.leaving, began)
+        self._set_pace(changed or self._behind() or self.pane.behind or self.leaving, began)
         self._skip = int((time.perf_counter() - began) / SLOW)
 
     @property
     def _still(self) -> bool:
         """True if nothing looks different by time alone: the run is over, and panes that are drawn
         less often than others have had their last turn."""
-        return self._quiet and self.feed.view.ended > 0.0
+        return self.resting and self.feed.view.ended > 0.0
+
+    def _is_second(self) -> bool:
+        """True once in each second of the clock, or after one where looks are that rare."""
+        at = time.time()
+        if int(at) == int(self._last_clock) and at - self._last_clock < _SECOND:
+            return False
+        self._last_clock = at
+        return True
 
     def _behind(self) -> bool:
         """True while panes have not taken in, or drawn, all that there is."""
         timeline = self.timeline.size.height > 0 and self.timeline.behind
         return timeline or self._owes_figures or self.figures.behind
 
+    # -- how often -------------------------------------------------------------------------------
+
     def _set_pace(self, busy: bool, at: float) -> None:
         """Look up often while things change: a turn of the timer costs 0.3 ms."""
         if busy:
             self._last_change = at
-        quiet = at - self._last_change > CALM
-        if quiet != self._quiet:
-            self._quiet = quiet
-            resting, working = (self._fast, self._slow) if quiet else (self._slow, self._fast)
-            resting.pause()
-            working.resume()
+            self._wake()
+        elif not self.resting and at - self._last_change > CALM:
+            self._rest()
+
+    def stir(self) -> None:
+        """Something happens, or will: look up often for a while."""
+        self._last_change = time.perf_counter()
+        self._wake()
+
+    def _rest(self) -> None:
+        self.resting = True
+        self._fast.pause()
+        rest = self.feed.rest
+        if rest is not None:
+            self._slow = self.set_interval(rest, self.tick)
+        self._bell.listens = True
+        self.call_later(self.tick)  # what came until then has rung for nobody
+
+    def _wake(self) -> None:
+        if self.resting:
+            self.resting = self._bell.listens = False
+            self._stop_slow()
+            self._fast.resume()
+
+    def _stop_slow(self) -> None:
+        if self._slow is not None:
+            self._slow.stop()
+            self._slow = None
+
+    def _stop(self) -> None:
+        """Look at nothing any more."""
+        self._bell.listens = False
+        self._stop_slow()
+        self._fast.stop()
 
     def frame(self, changed: bool = True) -> None:
         """Draw what looks different now."""
@@ -251,6 +299,8 @@ class RunScreen(Travelling):
         self.feed.close()
         self.be_present()
         self.feed, self.host = host.feed, host
+        self.feed.ring = self._bell.ring
+        self.stir()
         self.own.feed, self.own.host = host.feed, host
         self._notes = 0
         self._watched = {}  # it loads the code as it is now

@@ -248,6 +248,11 @@ class DetailPane(Vertical):
             self._point_log()
 
     @property
+    def behind(self) -> bool:
+        """True while it shows less than there is."""
+        return self.tab == "log" and self.log_pane.behind
+
+    @property
     def subject(self) -> Subject:
         """What is shown."""
         return self._subject

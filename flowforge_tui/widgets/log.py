@@ -466,6 +466,15 @@ class LogPane(Vertical):
         one = next(iter(tids), -1)
         return names(one) if len(tids) == 1 else f"{len(tids):,} tasks"
 
+    def rung_by(self, ring: Callable[[], None]) -> None:
+        """`ring` is called, from any thread, when there are lines to be taken."""
+        self._source.ring = ring
+
+    @property
+    def behind(self) -> bool:
+        """True until all lines of a run that has ended are there, or there is no room for them."""
+        return self._source.behind and not (self._overflow and self.lines.book.held)
+
     def frame(self, *, live: bool = True, now: float | None = None) -> None:
         """Take what was read, and paint what is new. `live`: more may come."""
         lines = self.lines
