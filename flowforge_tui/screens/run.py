@@ -54,8 +54,9 @@ if TYPE_CHECKING:
 FRAME, CALM = 0.08, 3.0
 #: So much of a second (seconds) is one: a timer may be a little early.
 _SECOND = 0.97
-#: Seconds between two looks at figures and gauges.
-FIGURES = 0.25
+#: Seconds between two looks at figures and gauges; and while only time passes, which is two
+#: thirds of what a second of that costs.
+FIGURES, FIGURES_AT_REST = 0.25, 3.0
 #: A frame that took so long (seconds) makes the next ones rarer, so that drawing stays cheap.
 SLOW = 0.02
 #: States in which the error is what a person wants to see first.
@@ -227,8 +228,10 @@ class RunScreen(Travelling):
             self._frame_graph()
         self._fetch_details()
         at = time.monotonic()
-        self._owes_figures = at - self._last_figures <= FIGURES
-        if not self._owes_figures:
+        idle = self.resting and not changed
+        due = at - self._last_figures > (FIGURES_AT_REST if idle else FIGURES)
+        self._owes_figures = not (due or idle)
+        if due:
             self._last_figures = at
             self._frame_figures(now)
 
