@@ -46,7 +46,11 @@ def _submit(
 
 
 class _Belonging:
-    """A thread's `run`. `HERE` stays set after it, for `threading.excepthook`."""
+    """A thread's `run`, and the telling of what it raised, in the name of an attempt.
+
+    From Python 3.14 on the thread calls `threading.excepthook` in a context of its own, where
+    nothing says whose traceback that is.
+    """
 
     __slots__ = ("_attempt", "_run")
 
@@ -56,7 +60,11 @@ class _Belonging:
 
     def __call__(self) -> None:
         HERE.set(self._attempt)
-        self._run()
+        try:
+            self._run()
+        except BaseException as exc:
+            told = (type(exc), exc, exc.__traceback__, threading.current_thread())
+            threading.excepthook(threading.ExceptHookArgs(told))
 
 
 def _belonging_job(
