@@ -21,7 +21,7 @@ from engine.core.machine import Machine
 from engine.core.notices import RunEnded, RunStarted
 from engine.core.record import NO_VALUE, RunRecord
 from engine.core.states import FAILED, SUCCESS, RunState, TaskState
-from engine.errors import DefinitionError, RunError, StorageError, StorageFull
+from engine.errors import CodecError, DefinitionError, RunError, StorageError, StorageFull
 from engine.executors.guardian import Guardian, sweep
 from engine.executors.local import SequentialExecutor
 from engine.runtime.asking import asked_for
@@ -57,7 +57,7 @@ from engine.state.sqlite_store import SqliteStore
 from engine.state.store import Row
 from engine.telemetry.metrics import Metrics, Sampler
 from engine.worker.clock import now
-from engine.worker.codec import ABSENT, BlobRef
+from engine.worker.codec import ABSENT, BlobRef, Encoded, check_pickles
 from engine.worker.sendable import check_sendable
 from engine.worker.standard import hold_standard_streams, working_directory
 
@@ -360,12 +360,18 @@ class Launch:
         value = self.values.slots[tid]
         if not self._at_hand(tid):
             return False
-        if type(value) is BlobRef:
-            try:
-                self._read_blob(value)
-            except (StorageError, OSError) as error:
-                self.reporter.say(f"a stored result is damaged and is made again: {error}")
-                return False
+        try:
+            if type(value) is BlobRef:
+                value = Encoded(self._read_blob(value))
+            if type(value) is Encoded:
+                check_pickles(value)
+        except CodecError as error:
+            name = self.names.of(tid, self.machine.node_of(tid))
+            self.reporter.say(f"the result of {name} cannot be opened and is made again: {error}")
+            return False
+        except (StorageError, OSError) as error:
+            self.reporter.say(f"a stored result is damaged and is made again: {error}")
+            return False
         return True
 
     # == storage behind the values ==========================================================

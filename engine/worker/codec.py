@@ -48,7 +48,7 @@ from engine.worker.codec_walk import (
 
 __all__ = [
     "ABSENT", "SCALARS", "Absent", "BlobRef", "CodecError", "Encoded", "Opaque", "Stored",
-    "decode", "encode", "from_stored", "pack_column", "to_stored", "unpack_column",
+    "check_pickles", "decode", "encode", "from_stored", "pack_column", "to_stored", "unpack_column",
 ]
 
 _RULES: Final[dict[int, Rule]] = {
@@ -98,6 +98,16 @@ def decode(data: bytes, *, trusted: bool = True) -> Any:
     classes come back as `Opaque`. Raises CodecError (a StorageError) for anything wrong.
     """
     return Reader(_RULES, codec_pickle.loads, trusted).value(data)
+
+
+def check_pickles(data: bytes) -> None:
+    """Raise CodecError if `data` holds a pickle that does not open in this process.
+
+    It can be another version of Python or of a library that wrote it. Costs a search, where
+    there is none.
+    """
+    if codec_pickle.may_be_in(data):
+        decode(data)
 
 
 # -- what is kept of a result --------------------------------------------------------------------

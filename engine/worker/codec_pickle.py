@@ -20,10 +20,18 @@ from engine.worker import signing
 from engine.worker.classes import class_ref, global_ref, importable, resolve_global
 from engine.worker.codec_values import Encoded
 
+#: How every pickle begins, at protocol 5.
+_START = b"\x80\x05"
+
+#: Where Python 3.13, alone of all, has its path classes; `pathlib` has them everywhere.
+_PATHS_IN_3_13 = "pathlib._local"
+
 
 class _Pickler(pickle.Pickler):
     def persistent_id(self, obj: Any) -> tuple[str, Any] | None:
         if isinstance(obj, type):
+            if obj.__module__ == _PATHS_IN_3_13:
+                return "name", f"pathlib:{obj.__qualname__}"
             ref = class_ref(obj)
             return None if importable(ref) else ("name", ref)
         if type(obj) is types.FunctionType:
@@ -62,6 +70,11 @@ def _reopen(value: Any, data: bytes) -> None:
         ) from exc
     if type(copy) is not type(value) and not isinstance(value, Encoded):
         raise pickle.PicklingError(f"its pickle opens as a {type(copy).__name__}")
+
+
+def may_be_in(data: bytes) -> bool:
+    """True if there is a pickle among these bytes, or what looks like one."""
+    return _START in data
 
 
 def loads(data: bytes) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -533,6 +534,59 @@ def test_a_blob_that_is_gone_or_changed_is_made_again_and_said(bench: Bench):
     again = bench.ledger.new()
     assert len(again) == 3 and "use" in again
     assert sum("a stored result is damaged" in s for s in bench.said) == 2
+
+
+class Fussy:
+    """Is stored as a pickle; with `fussy` there it does not open, as if a module had gone."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self):
+        return _fussy, (self.folder,)
+
+
+def _fussy(folder: str) -> Fussy:
+    if Path(folder, "fussy").exists():
+        raise ModuleNotFoundError("No module named 'pathlib._local'")
+    return Fussy(folder)
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000], ids=["in the journal", "in a file"])
+def test_a_result_that_another_python_wrote_and_this_one_cannot_open_is_made_again(
+    bench: Bench, size: int
+):
+    @task
+    def make(i):
+        note(f"make{i}")
+        (bench.folder / "fussy").unlink(missing_ok=True)  # what is written here opens here
+        return [Fussy(str(bench.folder)) if i == 1 else i, bytes(size)]
+
+    @task
+    def unread():
+        return Fussy(str(bench.folder))
+
+    @task
+    def use(*made):
+        note("use")
+        if first("fail"):
+            (bench.folder / "fussy").touch()
+            raise ValueError
+        return [len(data) for _, data in made]
+
+    @workflow
+    def flow():
+        unread()
+        return use(make(1), make(2))
+
+    bench.run(flow)
+    bench.ledger.new()
+    run = bench.run(flow)
+    assert run.result == [size, size]
+    assert bench.ledger.new() == ["make1", "use"], "the one that nobody needs is left alone"
+    assert [s for s in bench.said if "cannot be opened" in s] == [
+        "the result of make cannot be opened and is made again: a pickled value cannot be "
+        "opened: ModuleNotFoundError: No module named 'pathlib._local'"]
 
 
 # -- at most once ----------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from engine.worker.codec import (
     BlobRef,
     Encoded,
     Opaque,
+    check_pickles,
     decode,
     encode,
     from_stored,
@@ -137,6 +138,16 @@ class Sulky:
 
     def __reduce__(self):
         return _fail, ()
+
+
+class Held:
+    """Goes into a pickle, since nobody but itself says what it consists of."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __reduce__(self):
+        return Held, (self.x,), {"x": self.x}
 
 
 def _fail():
@@ -408,6 +419,25 @@ def test_what_cannot_be_stored_is_refused(value):
 def test_a_pickle_that_does_not_open_again_fails_where_it_is_made():
     with pytest.raises(UnserialisableError, match=r"result\[0\].*opened again.*not today"):
         encode([Sulky()])
+
+
+def test_paths_inside_a_pickle_are_not_written_as_one_python_alone_has_them():
+    value = Held(pathlib.Path("a/b"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(value.x), "__module__", "pathlib._local")  # as on 3.13
+        data = encode(value)
+    assert b"pathlib" in data and b"_local" not in data
+    assert decode(data).x == pathlib.Path("a/b")
+
+
+def test_a_pickle_that_does_not_open_is_found_among_other_values():
+    check_pickles(encode([Held(1), Row(1, (2,))]))
+    check_pickles(encode({"plain": [1, "a"]}))
+    data = encode({"rows": [Row(1, (2,))], "held": (Held(1),)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Held, "__setstate__", lambda *_: _fail(), raising=False)
+        with pytest.raises(CodecError, match="not today"):
+            check_pickles(data)
 
 
 # -- embedding, marks ------------------------------------------------------------------
