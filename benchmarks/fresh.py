@@ -32,10 +32,13 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def run(arguments: list[str], directory: Path, extra: Mapping[str, str] | None = None, *,
         code: int = 0) -> str:
     """Run this Python with arguments; returns what it printed. Raises BenchmarkFailed."""
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=directory, env=environment(extra), timeout=STUCK,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=directory, env=environment(extra), timeout=STUCK,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BenchmarkFailed(f"stuck: no end after {STUCK} s") from error
     if done.returncode != code:
         told = (done.stderr.strip() or done.stdout.strip() or "nothing was said").splitlines()
         raise BenchmarkFailed(f"exit code {done.returncode}: {told[-1]}")

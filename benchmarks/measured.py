@@ -112,8 +112,9 @@ class Line:
 
     @property
     def raw(self) -> float | None:
-        """The mean of the baseline before and after."""
-        return (self.before[self.base] + self.after[self.base]) / 2 if self.base else None
+        """The mean of the baseline before and after; None without both."""
+        around = [found[self.base] for found in (self.before, self.after) if self.base in found]
+        return sum(around) / 2 if len(around) == 2 else None
 
     @property
     def met(self) -> str:

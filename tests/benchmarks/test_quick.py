@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import fresh
 from benchmarks.__main__ import main
 from benchmarks.baseline import BASELINES, figure
 from benchmarks.measured import TINY, Line, Measured, Row, Target
@@ -51,13 +52,35 @@ def test_the_command_prints_a_table_and_writes_every_figure(
     assert list(tmp_path.iterdir()) == [file], "the state is removed"
 
 
-def test_a_row_that_fails_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("base", "why"), [
+    ("nothing", "KeyError: 'nothing'"),  # its baseline, before it
+    ("threads", "KeyError: 'gone'"),     # the row, between its baselines
+])
+def test_a_row_that_fails_says_so_in_the_table_and_in_the_file(
+    base: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("benchmarks.__main__.ROWS", (Row("w1", "odd", _never, base="nothing"),))
+    file = tmp_path / "figures.json"
+    monkeypatch.setattr("benchmarks.__main__.ROWS", (Row("w1", "odd", _never, base=base),))
+    monkeypatch.setattr("benchmarks.__main__.fresh.answer", _gone)
 
-    assert main(["--only", "w1", "--dir", str(tmp_path)]) == 1
-    assert "KeyError: 'nothing'" in capsys.readouterr().out
+    assert main(["--quick", "--only", "w1", "--dir", str(tmp_path), "--json", str(file)]) == 1
+    assert why in capsys.readouterr().out
+    (row,) = json.loads(file.read_text())["rows"]
+    assert why in row["failure"]
+    assert (row["measured"], row["raw"], row["met"]) == (None, None, "failed")
+    assert list(row["before"]) == [name for name in (base,) if name in BASELINES]
+
+
+def test_a_row_that_is_stuck_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fresh, "STUCK", 0.1)
+
+    with pytest.raises(fresh.BenchmarkFailed, match="stuck"):
+        fresh.run(["-c", "import threading; threading.Event().wait()"], tmp_path)
+
+
+def _gone(*_: object) -> object:
+    raise fresh.BenchmarkFailed("exit code 1: KeyError: 'gone'")
 
 
 def _never(*_: object) -> Measured:
