@@ -16,6 +16,7 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
+from flowforge_tui.errand import Errand
 from flowforge_tui.keys import MOVE_KEYS, Key, bindings
 from flowforge_tui.widgets.keybar import KeyBar
 from flowforge_tui.widgets.runs import RunList, WorkflowList
@@ -72,6 +73,7 @@ class LauncherScreen(Screen[None]):
         self._run, self._look_at, self._carry_on = run, look_at, carry_on
         self._carry_on_here = carry_on_here
         self._chosen: Found | None = None
+        self._errand = Errand(self)
 
     @property
     def own(self) -> FlowForgeApp:
@@ -93,7 +95,7 @@ class LauncherScreen(Screen[None]):
         """Begin to look."""
         self._find()
         self._list()
-        self.set_interval(_LOOK, self._list)
+        self.set_interval(_LOOK, self._look_again)
         self.query_one(WorkflowList).focus()
 
     @work(thread=True, exclusive=True, group="find")
@@ -102,6 +104,11 @@ class LauncherScreen(Screen[None]):
 
         found = find_workflows(Path.cwd())
         self.app.call_from_thread(self.query_one(WorkflowList).show, found)
+
+    def _look_again(self) -> None:
+        """List the runs, if they are in sight."""
+        if self.is_current:
+            self._list()
 
     @work(thread=True, exclusive=True, group="list")
     def _list(self) -> None:
@@ -166,24 +173,23 @@ class LauncherScreen(Screen[None]):
 
     def _open(self, make: Callable[[], tuple[Feed, Host | None]]) -> None:
         """Show a run; what is wrong with it, or with what was typed, is a toast."""
-        from click import ClickException
+        left = self.own.host
 
-        from engine.errors import FlowForgeError
+        def open_it() -> tuple[Feed, Host | None]:
+            if left is not None:
+                left.join(_LET_GO)  # a run that was just left lets go of itself by then
+            return make()
+
+        self._errand.run("opening the run", open_it, self._show,
+                         lambda: self.app.screen is self)
+
+    def _show(self, opened: tuple[Feed, Host | None]) -> None:
         from flowforge_tui.screens.run import RunScreen
 
-        if self.own.host is not None:
-            self.own.host.join(_LET_GO)  # a run that was just left lets go of itself by then
-        try:
-            feed, host = make()
-        except (FlowForgeError, ValueError) as error:
-            self.own.tell(str(error), severity="error", seconds=10)
-        except ClickException as error:
-            self.own.tell(error.format_message(), severity="error", seconds=10)
-        else:
-            self.own.feed, self.own.host = feed, host
-            screen = RunScreen(feed, host, self._carry_on_here)
-            screen.returns = True
-            self.app.push_screen(screen, lambda _: self._came_back(screen))
+        self.own.feed, self.own.host = opened
+        screen = RunScreen(*opened, self._carry_on_here)
+        screen.returns = True
+        self.app.push_screen(screen, lambda _: self._came_back(screen))
 
     def _came_back(self, screen: RunScreen) -> None:
         """From a run: what kept it from starting, if something did."""

@@ -39,7 +39,7 @@ from flowforge_tui.widgets.timeline import Timeline
 from flowforge_tui.widgets.tree import TaskTree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from textual.timer import Timer
 
@@ -262,7 +262,7 @@ class RunScreen(Travelling):
             pane.show(view)
         self.timeline.show(self.feed.view)  # all of it, with a mark where somebody looks back
         self.pane.open_logs(self.feed.logs)
-        self.pane.facts = run_facts(self.feed)
+        self._find_facts(self.feed)
         self.pane.durations = self._durations
         self._point()
         file = self.feed.about.get("file")
@@ -270,6 +270,15 @@ class RunScreen(Travelling):
             self._watch(str(file))
         if self.feed.resumed and first:
             self.own.tell(self.feed.resumed)
+
+    @work(thread=True, exclusive=True, group="facts")
+    def _find_facts(self, feed: Feed) -> None:
+        self.app.call_from_thread(self._take_facts, feed, run_facts(feed))
+
+    def _take_facts(self, feed: Feed, facts: Sequence[tuple[str, str]]) -> None:
+        if feed is self.feed:
+            self.pane.facts = facts
+            self.stir()
 
     def _durations(self, place: int) -> Durations | None:
         figures = self.figures.sections.get(place)

@@ -21,6 +21,7 @@ from engine import RunState, TaskState
 from engine.errors import FlowForgeError
 from engine.front import wording
 from flowforge_tui.downstream import taken_along
+from flowforge_tui.errand import Errand
 from flowforge_tui.screens.ask import NO, YES, Ask, Choice
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ CarryOn = Callable[[str, str | None, str, Sequence[str]], "Host"]
 
 class Steering(Screen[None]):
     """The commands. What is shown is the business of `RunScreen`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errand = Errand(self)
 
     feed: Feed
     host: Host | None
@@ -154,13 +159,12 @@ class Steering(Screen[None]):
             self._go_on(command, names)
 
     def _go_on(self, command: str, names: Sequence[str]) -> None:
-        assert self.carry_on is not None
-        try:
-            host = self.carry_on(self.feed.run_id, self.feed.home, command, names)
-        except FlowForgeError as error:
-            self.own.tell(str(error), severity="error", seconds=10)
-        else:
-            self.take(host)
+        carry_on, feed = self.carry_on, self.feed
+        assert carry_on is not None
+        self.errand.run(
+            f"opening the run to {command} it",
+            lambda: carry_on(feed.run_id, feed.home, command, names), self.take,
+            lambda: self.feed is feed and self.app.screen is self)
 
     def edited(self) -> Mapping[Path, float]:
         """Files of the workflow that are newer than what the run has of them → their times."""

@@ -32,6 +32,10 @@ PATIENCE = 60.0
 #: What the emulator does not know, and would print: questions and modes of keyboards.
 _UNKNOWN = re.compile(rb"\x1b\[(?:[>=<][0-9;:]*[@-~]|\?[0-9;]*\$p)")
 
+#: A sequence that was cut off by the end of who wrote it: the next one ends it in a terminal, but
+#: not in pyte.
+_CUT_OFF = re.compile(rb"\x1b\[[0-9;:?>=<$]*(?=\x1b)")
+
 #: Colours, modes, places of the cursor: what is no text.
 _STYLE = re.compile(rb"\x1b\[[0-9;?<>=]*[@-~]")
 
@@ -45,7 +49,7 @@ _SHELL = ("sh", "-c", '"$@"; echo $? >"$0.new"; mv "$0.new" "$0"; exec sleep 100
 
 def without_unknown(data: bytes) -> bytes:
     """Without what the emulator would print since it does not know it."""
-    return _UNKNOWN.sub(b"", data)
+    return _UNKNOWN.sub(b"", _CUT_OFF.sub(b"", data))
 
 
 class PtyTerminal:
