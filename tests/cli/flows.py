@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,7 +101,7 @@ class Place:
         return subprocess.CompletedProcess(args, process.returncode, out, err)
 
     def wait_for(self, name: str) -> None:
-        until((self.path / name).exists, f"the file {name}")
+        wait_for((self.path / name).exists, f"the file {name}")
 
     def ran(self) -> list[str]:
         """What the tasks noted so far, then forgotten."""
@@ -109,11 +109,3 @@ class Place:
         lines = file.read_text().splitlines() if file.exists() else []
         file.unlink(missing_ok=True)
         return sorted(lines)
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition, half a minute at most."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)

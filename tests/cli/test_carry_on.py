@@ -6,7 +6,8 @@ import json
 import signal
 import subprocess
 
-from tests.cli.flows import PIPE, Place, until
+from tests.cli.flows import PIPE, Place
+from tests.waiting import wait_for
 
 
 def plan(place: Place, *args: str) -> dict[str, str]:
@@ -23,7 +24,7 @@ def kill_at_the_gate(place: Place, *flags: str) -> None:
     process = place.start("run", "gate.py", *flags)
     place.wait_for("waiting")
     # An attempt is recorded as running a moment after it began.
-    until(lambda: state_of(place, "gate") == "RUNNING", "the record of the attempt")
+    wait_for(lambda: state_of(place, "gate") == "RUNNING", "the record of the attempt")
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
 
@@ -170,7 +171,7 @@ def test_attach_and_logs_follow_a_run_to_its_end(place: Place) -> None:
     followers: list[subprocess.Popen[str]] = [
         place.start("attach"), place.start("logs", "latest", "-f")]
     assert followers[0].stdout is not None
-    until(lambda: "RUNNING" in followers[0].stdout.readline(), "the follower")  # type: ignore[union-attr]
+    wait_for(lambda: "RUNNING" in followers[0].stdout.readline(), "the follower")  # type: ignore[union-attr]
     place.write("go", "")
     process.communicate(timeout=30)
     out, _ = followers[0].communicate(timeout=30)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from engine.runtime.checkup import has_wal_reset_bug, sqlite_finding
-from tests.cli.flows import Place, until
+from tests.cli.flows import Place
+from tests.waiting import wait_for
 
 #: With a result large enough for a file of its own.
 LARGE = """
@@ -147,7 +148,7 @@ def test_processes_that_a_dead_owner_left(place: Place):
     stray = subprocess.Popen(["sleep", "60"], env={
         **os.environ, "FLOWFORGE_RUN": run_dir(place).name, "FLOWFORGE_ENGINE": "gone"})
     try:
-        until(lambda: any(str(stray.pid) in told for told in wrong(place)), "the stray")
+        wait_for(lambda: any(str(stray.pid) in told for told in wrong(place)), "the stray")
     finally:
         stray.kill()
         stray.wait()

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from tests.cli.flows import GATE, ROOT, Place, until
+from tests.cli.flows import GATE, ROOT, Place
+from tests.waiting import wait_for
 
 BLOCK = """
 from engine import task, workflow
@@ -227,7 +228,7 @@ def test_detach_prints_the_id_and_leaves_the_run_to_itself(place: Place) -> None
     place.wait_for("waiting")
     assert json.loads(place.do("show", run_id, "--json").stdout)["owner"] is not None
     place.write("go", "")
-    until(lambda: json.loads(place.do("show", run_id, "--json").stdout)["state"] == "SUCCESS",
+    wait_for(lambda: json.loads(place.do("show", run_id, "--json").stdout)["state"] == "SUCCESS",
           "the detached run's end")
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import psutil
 
+from tests.waiting import wait_for
+
 
 def text_in(path: Path) -> str:
     """The file's content, once there is some."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if path.exists() and (text := path.read_text()):
-            return text
-        time.sleep(0.002)
-    raise AssertionError(f"{path} was never written")
+    wait_for(lambda: path.exists() and path.stat().st_size, f"{path} to be written")
+    return path.read_text()
 
 
 def is_dead(process: int) -> bool:
@@ -26,7 +23,4 @@ def is_dead(process: int) -> bool:
 
 
 def assert_dies(process: int, within: float = 5.0) -> None:
-    deadline = time.monotonic() + within
-    while not is_dead(process):
-        assert time.monotonic() < deadline, f"{process} is alive after {within} s"
-        time.sleep(0.005)
+    wait_for(lambda: is_dead(process), f"the end of {process}", within)

@@ -107,12 +107,8 @@ def test_signals_meant_for_the_engine_do_not_end_its_guardian() -> None:
     one = Guardian.start("a-run")
     try:
         # It ignores them once it is up; before that, the replacement below is what protects.
-        deadline = time.monotonic() + 10
-        while "guardian.py" not in " ".join(psutil.Process(one.pid).cmdline()) or not _ignores(
-            one.pid, signal.SIGTERM
-        ):
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
+        wait_for(lambda: "guardian.py" in " ".join(psutil.Process(one.pid).cmdline())
+                 and _ignores(one.pid, signal.SIGTERM), "the guardian to be up")
         os.kill(one.pid, signal.SIGTERM)
         os.kill(one.pid, signal.SIGINT)
         one.watch(os.getpid())

@@ -23,6 +23,7 @@ from engine.worker.codec import ABSENT
 from engine.worker.context import current
 from engine.worker.resources import resource
 from tests.executors.processes import assert_dies, is_dead, text_in
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process workers need POSIX")
 
@@ -524,10 +525,7 @@ def test_without_descriptors_it_waits_and_says_so(pool: Any) -> None:
 
 
 def in_hand(p: Any, attempt: Any) -> None:
-    deadline = time.monotonic() + 20
-    while attempt not in p.executor.in_hand():
-        assert time.monotonic() < deadline, "it never began"
-        time.sleep(0.002)
+    wait_for(lambda: attempt in p.executor.in_hand(), "the attempt to begin")
 
 
 def test_a_sleeping_task_ends_at_its_timeout_and_its_worker_lives(pool: Any) -> None:
@@ -660,10 +658,7 @@ def test_what_lies_behind_a_slow_attempt_is_given_back(pool: Any, tmp_path: Path
     p.executor.rebalance()
     assert not p.hub.put_back, "given back though nobody could take it"
     p.executor.resize(2)
-    deadline = time.monotonic() + 10
-    while not p.hub.put_back:
-        p.executor.rebalance()
-        assert time.monotonic() < deadline, "nothing was given back"
+    wait_for(lambda: p.executor.rebalance() or p.hub.put_back, "something to be given back")
     assert p.hub.put_back == behind
     p.hub.wait(*behind)
     assert slow not in p.hub.ended
@@ -683,10 +678,12 @@ def test_giving_back_while_work_goes_on_runs_everything_once(pool: Any, tmp_path
     log = tmp_path / "log"
     attempts = [p.hub.attempt(mark, str(log), n) for n in range(300)]
     p.hub.give(*attempts)
+    deadline = time.monotonic() + PATIENCE
     while len(p.hub.ended) < 300:
         p.executor.rebalance()
         p.executor.in_hand()
         assert not any(a.status is QUEUED for a in attempts)
+        assert time.monotonic() < deadline, "not all of it was done"
     assert sorted(int(line) for line in log.read_text().split()) == list(range(300))
     assert p.hub.put_back
 
@@ -698,10 +695,7 @@ def test_fewer_workers(pool: Any) -> None:
     p.hub.wait(*attempts)
     p.executor.resize(1)
     assert p.executor.workers == 1
-    deadline = time.monotonic() + 10
-    while len(p.executor.pids()) > 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    wait_for(lambda: len(p.executor.pids()) == 1, "the other worker to end")
     more = [p.hub.attempt(pid) for _ in range(200)]
     p.hub.give(*more)
     p.hub.wait(*more)

@@ -15,8 +15,9 @@ import pytest
 from engine import task, workflow
 from engine.errors import ConfigError
 from engine.executors.guardian import ENGINE_MARK, RUN_MARK, sweep
-from tests.cli.flows import Place, until
+from tests.cli.flows import Place
 from tests.runtime.harness import Bench, note
+from tests.waiting import wait_for
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, bytes as names")
 
@@ -189,7 +190,7 @@ def test_carrying_on_a_copy_leaves_the_processes_of_the_original_alone(place: Pl
     shutil.copytree(place.path / ".flowforge", copy.path / "home",
                     ignore=shutil.ignore_patterns("owner.lock"))
     done = copy.start("resume", "latest")
-    until(lambda: gate.poll() is not None or (place.path / "ran").read_text().count("first") > 1
+    wait_for(lambda: gate.poll() is not None or (place.path / "ran").read_text().count("first") > 1
           or len(list((copy.path / "home" / "runs").glob("*/owner.lock"))) == 1, "the copy")
     place.write("go", "")
     _, err = gate.communicate(timeout=60)

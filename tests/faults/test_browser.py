@@ -23,8 +23,9 @@ pytest.importorskip("textual_serve", reason="pip install 'flowforge[serve]'")
 
 from flowforge_tui.browser.gate import Gate  # noqa: E402
 from flowforge_tui.guard import RESTORE  # noqa: E402
-from tests.cli.flows import GATE, PIPE, ROOT, Place, until  # noqa: E402
+from tests.cli.flows import GATE, PIPE, ROOT, Place  # noqa: E402
 from tests.screens.pty_terminal import PATIENCE, without_unknown  # noqa: E402
+from tests.waiting import wait_for  # noqa: E402
 
 pytestmark = pytest.mark.fault(54)
 
@@ -362,7 +363,7 @@ def test_closing_a_tab_stops_its_run_and_opening_it_again_carries_on(serve: Serv
 
     server, children = serve("gate.py"), []
     asyncio.run(leave())
-    until(lambda: not children[0].is_running(), "the end of the tab's program")
+    wait_for(lambda: not children[0].is_running(), "the end of the tab's program")
     assert server.newest()["state"] == "INTERRUPTED"
     asyncio.run(come_back())
     assert server.newest()["state"] == "SUCCESS"
@@ -382,7 +383,7 @@ def test_closing_a_tab_only_leaves_a_run_of_another_process(serve: Serve, tmp_pa
     place.wait_for("waiting")
     server = serve("latest")
     asyncio.run(look())
-    until(lambda: not children[0].is_running(), "the end of the tab's program")
+    wait_for(lambda: not children[0].is_running(), "the end of the tab's program")
     (tmp_path / "go").touch()
     run.communicate(timeout=PATIENCE)
     assert run.returncode == 0
@@ -417,7 +418,7 @@ def test_the_servers_end_is_that_of_its_tabs(serve: Serve, number: int) -> None:
     server, children = serve("gate.py"), []
     asyncio.run(look())
     assert server.end() == (-number if number == signal.SIGKILL else 0)
-    until(lambda: not children[0].is_running(), "the end of the tab's program")
+    wait_for(lambda: not children[0].is_running(), "the end of the tab's program")
     assert server.newest()["state"] == "INTERRUPTED"
 
 
@@ -451,7 +452,7 @@ def test_a_screen_with_nothing_to_say_ends_with_a_killed_server(serve: Serve) ->
 
     server, children = serve(), []
     asyncio.run(look())
-    until(lambda: not children[0].is_running(), "the end of the tab's program")
+    wait_for(lambda: not children[0].is_running(), "the end of the tab's program")
 
 
 def test_what_is_wrong_is_shown_in_the_tab(serve: Serve, tmp_path: Path) -> None:

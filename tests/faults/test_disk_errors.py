@@ -21,7 +21,8 @@ from engine.runtime.stored import open_stored
 from tests.faults.oracle import VARIABLE, Oracle
 from tests.faults.shim import shim
 from tests.faults.storage_flow import EXPECTED, command, judge
-from tests.runtime.harness import Bench, note, wait_for, within
+from tests.runtime.harness import Bench, note, within
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,9 @@ from engine import task, workflow
 from engine.errors import RunError
 from engine.runtime.stored import open_stored
 from engine.state.ownership import LOCK_FILE, process_start
-from tests.cli.flows import Place, until
-from tests.runtime.harness import Bench, note, wait_for
+from tests.cli.flows import Place
+from tests.runtime.harness import Bench, note, until_told
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, /proc")
 
@@ -37,7 +37,7 @@ def killed_at_the_gate(place: Place) -> None:
 def test_of_twenty_that_resume_nineteen_exit_4(place: Place):
     killed_at_the_gate(place)
     racers = [place.start("resume", "latest") for _ in range(20)]
-    until(lambda: sum(r.poll() is not None for r in racers) == 19, "nineteen refusals")
+    wait_for(lambda: sum(r.poll() is not None for r in racers) == 19, "nineteen refusals")
     place.write("go", "")
     told = [r.communicate(timeout=60)[1] for r in racers]
     codes = [r.returncode for r in racers]
@@ -81,7 +81,7 @@ def test_an_owner_asleep_inside_a_transaction_is_ended_before_another_writes(pla
     place.wait_for("waiting")
     place.write("go", "")
     place.wait_for("asleep")
-    until(lambda: _state(sleeper.pid) == "T", "the owner to stop")
+    wait_for(lambda: _state(sleeper.pid) == "T", "the owner to stop")
     forced = place.do("resume", "latest", "--force")
     assert "SUCCESS" in forced.stderr
     sleeper.communicate(timeout=30)
@@ -97,8 +97,7 @@ def test_an_owner_that_lost_its_lock_in_its_sleep_writes_nothing_more(bench: Ben
     @task
     def wait(i: int, folder: str):
         note(f"wait{i}")
-        while not Path(folder, f"go{i}").exists():
-            time.sleep(0.005)
+        until_told(folder, f"go{i}")
         return i
 
     @workflow
@@ -224,9 +223,9 @@ def test_a_command_whose_owner_dies_over_it_is_not_lost_without_a_word(place: Pl
     process = place.start("run", "gate.py")
     place.wait_for("waiting")
     process.send_signal(signal.SIGSTOP)  # it is there, and does not answer
-    until(lambda: _state(process.pid) == "T", "the owner to stop")
+    wait_for(lambda: _state(process.pid) == "T", "the owner to stop")
     asked = place.start("cancel", "latest", "gate")
-    until(lambda: _connected(asked.pid), "the command to be sent")
+    wait_for(lambda: _connected(asked.pid), "the command to be sent")
     process.kill()
     process.communicate()
     _, told = asked.communicate(timeout=30)

@@ -13,8 +13,9 @@ import pytest
 
 from engine import task, workflow
 from engine.runtime.stored import open_stored
-from tests.cli.flows import Place, until
-from tests.runtime.harness import Bench, note
+from tests.cli.flows import Place
+from tests.runtime.harness import Bench, note, until_told
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc, LD_PRELOAD")
 
@@ -171,8 +172,7 @@ def test_an_engine_stopped_for_longer_than_the_timeouts_ends_nothing_early(
     @task(timeout=3.0)
     def step(i: int, folder: str):
         note(f"step{i}")
-        while not Path(folder, "go").exists():
-            time.sleep(0.005)
+        until_told(folder)
         return i
 
     @workflow
@@ -185,13 +185,13 @@ def test_an_engine_stopped_for_longer_than_the_timeouts_ends_nothing_early(
     os.setpgid(session.pid, session.pid)
     bench.ledger.until("step0", "step1")
     session.signal(stop)
-    until(lambda: _state(session.pid) == "T", "the engine to stop")
+    wait_for(lambda: _state(session.pid) == "T", "the engine to stop")
     stopped = time.monotonic()
     # Longer than the timeout and what counts as a suspension: this is the fault itself.
-    until(lambda: time.monotonic() - stopped > 5.5, "the time to pass")
+    wait_for(lambda: time.monotonic() - stopped > 5.5, "the time to pass")
     session.signal(signal.SIGCONT)
     before = _switches(session.pid)
-    until(lambda: _switches(session.pid) > before + 100, "the engine to look at its attempts")
+    wait_for(lambda: _switches(session.pid) > before + 100, "the engine to look at its attempts")
     (bench.folder / "go").touch()
     assert session.ended() == 0, session.text()
     assert sorted(bench.ledger.all()) == ["step0", "step1"]

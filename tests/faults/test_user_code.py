@@ -14,9 +14,9 @@ import pytest
 from engine import RunEnded, TaskSucceeded, task, workflow
 from engine.errors import DefinitionError
 from engine.runtime.stored import open_stored
-from tests.cli.flows import until
 from tests.executors.processes import assert_dies, text_in
-from tests.runtime.harness import Bench, note, within
+from tests.runtime.harness import Bench, note, until_told, within
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, /proc")
 
@@ -118,31 +118,39 @@ def test_a_listener_that_leaves_python_harms_nobody(bench: Bench):
 
 @pytest.mark.fault(2, 3)
 @pytest.mark.parametrize("executor", ["thread", "process"])
-def test_a_task_that_hides_its_child_leaves_none_behind(bench: Bench, executor: str):
-    """In a session of its own, with an environment of its own: nothing marks it as the run's."""
+@pytest.mark.parametrize("hidden", [False, True], ids=["marked", "hidden"])
+def test_what_a_task_started_is_gone_after_its_run_was_killed(
+    bench: Bench, executor: str, hidden: bool
+):
+    """In a session of its own; hidden: in an environment too that does not mark it as the run's."""
     @task
-    def parent(folder: str):
+    def parent(folder: str, hidden: bool):
         import subprocess
 
-        child = subprocess.Popen(["sleep", "300"], start_new_session=True, env={})
+        child = subprocess.Popen(["sleep", "300"], start_new_session=True,
+                                 env={} if hidden else None)
         Path(folder, "part").write_text(str(child.pid))
         os.rename(Path(folder, "part"), Path(folder, "child"))
-        while not Path(folder, "go").exists():
-            time.sleep(0.005)
+        until_told(folder)
 
     @workflow
     def flow(folder: str):
-        parent(folder)
+        parent(folder, hidden)
 
     session = bench.start(flow, executor=executor, parameters={"folder": str(bench.folder)})
     child = int(text_in(bench.folder / "child"))
-    guarding = _guardian_of(session.pid)
-    looks = _switches(guarding)
-    until(lambda: _switches(guarding) > looks + 3, "the guardian to look around")
+    if hidden:
+        let_it_look(_guardian_of(session.pid))
     session.signal(signal.SIGKILL)
     killed = time.monotonic()
     session.ended()
     assert_dies(child, within=2.0 - (time.monotonic() - killed))
+
+
+def let_it_look(guardian: int) -> None:
+    """Wait until a guardian has looked around since."""
+    looks = _switches(guardian)
+    wait_for(lambda: _switches(guardian) > looks + 3, "the guardian to look around")
 
 
 def _guardian_of(engine: int) -> int:
@@ -169,8 +177,7 @@ def test_what_the_program_started_before_its_run_is_not_the_runs(bench: Bench):
     @task
     def wait(folder: str):
         note("wait")
-        while not Path(folder, "go").exists():
-            time.sleep(0.005)
+        until_told(folder)
 
     @workflow
     def bench_flow(folder: str):
@@ -181,8 +188,7 @@ def test_what_the_program_started_before_its_run_is_not_the_runs(bench: Bench):
     session = Session(act, bench.folder / "session.txt")
     bench.ledger.until("wait")
     guarding, helper = _guardian_of(session.pid), int(text_in(bench.folder / "helper"))
-    looks = _switches(guarding)
-    until(lambda: _switches(guarding) > looks + 3, "the guardian to look around")
+    let_it_look(guarding)
     session.signal(signal.SIGKILL)
     session.ended()
     assert_dies(guarding, within=15.0)

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import pytest
 
 from engine import current, task, workflow
 from engine.core.states import FAILED, FailureReason
-from tests.executors.processes import assert_dies, text_in
-from tests.runtime.harness import Bench, first, note, wait_for, within
+from tests.executors.processes import text_in
+from tests.runtime.harness import Bench, first, note, until_told, within
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process workers, /proc")
 
@@ -32,8 +32,7 @@ def test_of_four_busy_workers_the_killed_one_is_blamed_alone(bench: Bench):
         # Whole or not there: the test reads it as soon as it is.
         Path(folder, f"part{i}").write_text(str(os.getpid()))
         os.rename(Path(folder, f"part{i}"), Path(folder, f"pid{i}"))
-        while not Path(folder, "go").exists():
-            time.sleep(0.005)
+        until_told(folder)
         return [i, current().attempt]
 
     @workflow
@@ -88,8 +87,7 @@ def test_a_result_that_comes_after_the_timeout_and_beside_the_retry_is_refused(b
     @task(timeout=0.05, retries=1)
     def slow(folder: str):
         if first("slow"):
-            while not Path(folder, "second").exists():
-                time.sleep(0.002)
+            until_told(folder, "second")
             note("late")
             return "late"
         Path(folder, "second").touch()
@@ -227,8 +225,7 @@ def test_a_run_without_descriptors_waits_and_goes_on(bench: Bench):
     @task
     def opens(folder: str):
         note("opens")
-        while not Path(folder, "go").exists():
-            time.sleep(0.002)
+        until_told(folder)
         return 1
 
     @task(executor="process")
@@ -265,28 +262,3 @@ def test_a_run_without_descriptors_waits_and_goes_on(bench: Bench):
         helper.join()
         os.close(go)
     assert run.result == 2
-
-
-@pytest.mark.fault(3)
-@pytest.mark.parametrize("executor", ["thread", "process"])
-def test_what_a_task_started_is_gone_after_its_run_was_killed(bench: Bench, executor: str):
-    @task
-    def parent(folder: str):
-        import subprocess
-
-        child = subprocess.Popen(["sleep", "300"], start_new_session=True)
-        Path(folder, "part").write_text(str(child.pid))
-        os.rename(Path(folder, "part"), Path(folder, "child"))
-        while not Path(folder, "go").exists():
-            time.sleep(0.005)
-
-    @workflow
-    def flow(folder: str):
-        parent(folder)
-
-    session = bench.start(flow, executor=executor, parameters={"folder": str(bench.folder)})
-    child = int(text_in(bench.folder / "child"))
-    session.signal(signal.SIGKILL)
-    killed = time.monotonic()
-    session.ended()
-    assert_dies(child, within=2.0 - (time.monotonic() - killed))

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.runtime.request import PlanMade, Request, requested
-
-PATIENCE = 30.0
+from tests.waiting import PATIENCE, wait_for
 
 
 def note(name: str) -> None:
@@ -46,6 +45,11 @@ def die() -> None:
     time.sleep(PATIENCE)  # in a worker process, until the guardian comes
 
 
+def until_told(folder: str, name: str = "go") -> None:
+    """Called by tasks: wait until the test has made a file."""
+    wait_for(Path(folder, name).exists, f"the file {name}")
+
+
 class Ledger:
     """Reads what tasks noted."""
 
@@ -65,13 +69,6 @@ class Ledger:
     def until(self, *names: str) -> None:
         """Wait until these were noted."""
         wait_for(lambda: set(names) <= set(self.all()), f"{names} in the ledger: {self.all()}")
-
-
-def wait_for(true: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, f"waited {PATIENCE} s for {what}"
-        time.sleep(0.002)
 
 
 class Session:

@@ -9,7 +9,8 @@ from engine.errors import FlowForgeError
 from engine.runtime.reporting import Live
 from engine.runtime.request import Request
 from engine.runtime.stored import open_stored
-from tests.runtime.harness import Bench, wait_for
+from tests.runtime.harness import Bench
+from tests.waiting import wait_for
 
 
 class LiveRun:

@@ -13,8 +13,9 @@ import pytest
 from engine import task, workflow
 from engine.runtime import runner
 from engine.runtime.runner import Runner
-from tests.runtime.harness import Bench, first, note, wait_for
+from tests.runtime.harness import Bench, first, note
 from tests.runtime.live import Watched
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("long_doze")
 EXECUTORS = ("thread", "process", "sequential")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 import pytest
 
 from engine import task, workflow
-from tests.runtime.harness import Bench, note, wait_for, within
+from tests.runtime.harness import Bench, note, until_told, within
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 
@@ -54,8 +54,7 @@ def test_a_run_waits_for_room_and_goes_on(
     @task
     def gate(xs, folder):
         note("gate")
-        while not Path(folder, "go").exists():
-            time.sleep(0.002)
+        until_told(folder)
         return xs
 
     @task

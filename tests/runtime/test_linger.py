@@ -11,8 +11,9 @@ from engine import task, workflow
 from engine.errors import RunError
 from engine.runtime.request import Request
 from engine.runtime.stored import open_stored
-from tests.runtime.harness import Bench, Session, note, wait_for
+from tests.runtime.harness import Bench, Session, note, until_told
 from tests.runtime.live import Watched
+from tests.waiting import wait_for
 
 
 def brittle() -> Any:
@@ -175,11 +176,8 @@ def test_so_does_the_host(bench: Bench, level: int):
 def test_a_drained_run_does_not_wait(bench: Bench):
     @task
     def wait(folder):
-        import time
-        from pathlib import Path
 
-        while not Path(folder, "go").exists():
-            time.sleep(0.002)
+        until_told(folder)
 
     @task
     def after(x): ...

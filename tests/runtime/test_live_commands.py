@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine import task, workflow
 from engine.errors import RunError
-from tests.runtime.harness import Bench, first, note, wait_for
+from tests.runtime.harness import Bench, first, note, until_told
 from tests.runtime.live import LiveRun, Watched
+from tests.waiting import wait_for
 
 
 def gated(body: Any) -> Any:
     """A workflow of `body`, and a task that ends when it is told to."""
     @task
     def gate(folder):
-        while not Path(folder, "go").exists():
-            time.sleep(0.005)
+        until_told(folder)
 
     @workflow
     def flow(folder: str):

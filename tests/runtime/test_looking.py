@@ -15,8 +15,9 @@ from engine.runtime.looking import preview
 from engine.runtime.places import find_place, place_of
 from engine.runtime.stored import open_stored
 from engine.worker.secrets import forget_all
-from tests.runtime.harness import Bench, wait_for
+from tests.runtime.harness import Bench
 from tests.runtime.live import Watched
+from tests.waiting import wait_for
 
 # -- code -------------------------------------------------------------------------------------
 

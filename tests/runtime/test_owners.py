@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -15,7 +14,8 @@ from engine import task, workflow
 from engine.errors import RunOwned
 from engine.runtime.request import Request, requested
 from engine.runtime.stored import open_stored
-from tests.runtime.harness import Bench, note, wait_for
+from tests.runtime.harness import Bench, note, until_told
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
@@ -23,11 +23,9 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 def held() -> Any:
     @task
     def wait(folder):
-        from pathlib import Path
 
         note("wait")
-        while not Path(folder, "go").exists():
-            time.sleep(0.005)
+        until_told(folder)
         return "done"
 
     @workflow

@@ -16,7 +16,8 @@ from engine.runtime.journal import unpack_entries
 from engine.runtime.recorder import Recorder
 from engine.state.sqlite_store import SqliteStore
 from engine.state.store import MemoryStore
-from tests.runtime.harness import PATIENCE, Bench, note, wait_for, within
+from tests.runtime.harness import PATIENCE, Bench, note, within
+from tests.waiting import wait_for
 
 
 def step(tid: int) -> list[Change]:

@@ -19,8 +19,9 @@ from engine.runtime.request import Request
 from engine.runtime.start import start
 from engine.runtime.stored import StoredRun, open_stored
 from engine.worker import classes
-from tests.runtime.harness import Bench, wait_for
+from tests.runtime.harness import Bench
 from tests.runtime.live import Holder
+from tests.waiting import wait_for
 
 HEAD = """
 from pathlib import Path

@@ -16,7 +16,9 @@ import pytest
 from engine import Dag, Missing, Scheduler, Task, task, workflow
 from engine.errors import CodeChanged, RunError, RunFailed
 from engine.runtime.request import Request, requested
+from engine.runtime.stored import open_stored
 from tests.runtime.harness import Bench, die, first, note
+from tests.waiting import wait_for
 
 # -- unfinished and failed runs --------------------------------------------------------------
 
@@ -799,6 +801,10 @@ def test_the_retry_budget_carries_over_a_crash(bench: Bench):
 
 
 def test_a_retry_is_due_when_it_was_due(bench: Bench):
+    def state_of(name: str) -> str:
+        stored = open_stored(bench.folder / "home", "latest")
+        return stored.state_word(stored.find(name)[0])
+
     @task(retries=1, retry_delay=1.5)
     def shaky():
         note(f"{time.time()}")
@@ -808,9 +814,7 @@ def test_a_retry_is_due_when_it_was_due(bench: Bench):
 
     @task
     def killer():
-        while not bench.ledger.all():
-            time.sleep(0.005)
-        time.sleep(0.1)  # the failure is on its way to disk
+        wait_for(lambda: state_of("shaky") == "UP_FOR_RETRY", "the failure to be on disk")
         if first("kill"):
             die()
 

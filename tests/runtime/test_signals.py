@@ -12,7 +12,8 @@ import pytest
 from engine import current, task, workflow
 from engine.executors.guardian import RUN_MARK, carriers
 from engine.runtime.stored import open_stored
-from tests.runtime.harness import Bench, Session, first, note, wait_for
+from tests.runtime.harness import Bench, Session, first, note
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 

@@ -14,7 +14,8 @@ from engine.errors import StorageBroken, StorageFull
 from engine.state.blobs import Blobs
 from engine.state.sqlite_store import SqliteStore
 from engine.telemetry.metrics import Sampler
-from tests.runtime.harness import Bench, first, note, wait_for, within
+from tests.runtime.harness import Bench, first, note, within
+from tests.waiting import wait_for
 
 
 class Trouble:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +22,10 @@ from engine.runtime.stored import StoredRun, open_stored
 from flowforge_tui.history import Past, Travel
 from flowforge_tui.model import RunView
 from flowforge_tui.shape import Shape
-from tests.runtime.harness import Bench, Session, note, wait_for
+from tests.runtime.harness import Bench, Session, note, until_told
 from tests.runtime.live import Watched
 from tests.runtime.told import Model, states_in
+from tests.waiting import wait_for
 
 
 def flow_of() -> Any:
@@ -59,11 +59,9 @@ def flow_of() -> Any:
 
     @task(priority=-1.0)
     def hold(folder):
-        import time
 
         note("hold")
-        while not Path(folder, "go").exists():
-            time.sleep(0.002)
+        until_told(folder)
 
     @workflow
     def flow(folder: str):
@@ -223,10 +221,8 @@ def test_a_cancel_of_what_waits_is_taken_back_and_of_what_runs_is_not(bench: Ben
 def test_a_cancel_that_set_off_something_is_not_taken_back(bench: Bench):
     @task
     def hold(folder):
-        import time
 
-        while not Path(folder, "go").exists():
-            time.sleep(0.002)
+        until_told(folder)
 
     @task
     def waits(x):

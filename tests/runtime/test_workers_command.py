@@ -12,8 +12,9 @@ import pytest
 
 from engine import task, workflow
 from engine.errors import RunError
-from tests.runtime.harness import Bench, note, wait_for
+from tests.runtime.harness import Bench, note
 from tests.runtime.live import Watched
+from tests.waiting import wait_for
 
 
 def held(count: int) -> Any:

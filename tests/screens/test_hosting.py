@@ -15,7 +15,8 @@ from engine.runtime.stored import open_stored
 from flowforge_tui import exits, onscreen
 from flowforge_tui.feed import LiveFeed
 from flowforge_tui.hosting import Host
-from tests.runtime.harness import Bench, first, note, wait_for
+from tests.runtime.harness import Bench, first, note
+from tests.waiting import wait_for
 
 PATIENCE = 30.0
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 import signal
 import stat
+import subprocess
 import sys
 
 import pytest
 
-from tests.cli.flows import Place, until
+from tests.cli.flows import Place
 from tests.screens.conftest import Open
 from tests.screens.pty_terminal import PtyTerminal
+from tests.waiting import wait_for
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 Size = tuple[int, int]
@@ -136,6 +138,43 @@ def editor(place: Place) -> dict[str, str]:
     return {"EDITOR": str(file), "VISUAL": ""}
 
 
+def done(terminal: Open, **size: int) -> PtyTerminal:
+    """A screen on a run of pipe.py that has succeeded."""
+    screen = terminal("run", "pipe.py", **size)
+    screen.wait(head("SUCCESS"))
+    return screen
+
+
+def failed(place: Place, *, mended: bool = False) -> None:
+    """A run of pipe.py has failed, without a screen; `mended`: it would not any more."""
+    (place.path / "broken").touch()
+    place.do("run", "pipe.py", code=1)
+    assert len(place.ran()) == 10
+    if mended:
+        (place.path / "broken").unlink()
+
+
+def at_the_gate(terminal: Open, place: Place, *flags: str, **size: int) -> PtyTerminal:
+    """A screen on a run of gate.py whose second task waits for `open_gate`."""
+    screen = terminal("run", "gate.py", *flags, **size)
+    place.wait_for("waiting")
+    return screen
+
+
+def watched(terminal: Open, place: Place) -> tuple[subprocess.Popen[str], PtyTerminal]:
+    """The same in a process of its own, and a screen that is attached to it."""
+    running = place.start("run", "gate.py", "--headless")
+    place.wait_for("waiting")
+    screen = terminal("attach")
+    screen.wait("●1")
+    return running, screen
+
+
+def open_gate(place: Place) -> None:
+    """Let the task that waits go on."""
+    (place.path / "go").touch()
+
+
 def leave(screen: PtyTerminal, code: int = 0) -> str:
     """Quit; what the ordinary screen shows then."""
     screen.press("q")
@@ -177,8 +216,7 @@ def test_a_failure_is_fixed_in_four_keys(
 def test_a_subtree_is_run_again_after_its_plan_is_shown(
     terminal: Open, place: Place, size: Size
 ) -> None:
-    screen = terminal("run", "pipe.py", columns=size[0], rows=size[1])
-    screen.wait(head("SUCCESS"))
+    screen = done(terminal, columns=size[0], rows=size[1])
     assert len(place.ran()) == 10
     screen.press("/", *"double[2]", "enter")
     screen.wait("double[2]")
@@ -193,7 +231,7 @@ def test_a_subtree_is_run_again_after_its_plan_is_shown(
     screen.wait("everything downstream?")
     screen.press("y")
     screen.wait_gone("everything downstream?")
-    until(lambda: (place.path / "ran").exists(), "the rerun")
+    wait_for(lambda: (place.path / "ran").exists(), "the rerun")
     screen.wait(head("SUCCESS"))
     assert "result: 20" in leave(screen)
     assert place.ran() == ["check 4", "double 2"]
@@ -230,8 +268,7 @@ def test_all_with_the_same_error_are_marked_and_tried_again(
 
 @SIZES
 def test_help_tells_every_key_and_closes(terminal: Open, size: Size) -> None:
-    screen = terminal("run", "pipe.py", columns=size[0], rows=size[1])
-    screen.wait(head("SUCCESS"))
+    screen = done(terminal, columns=size[0], rows=size[1])
     screen.press("?")
     screen.wait("a line down")
     screen.press("end")
@@ -248,10 +285,7 @@ def test_help_tells_every_key_and_closes(terminal: Open, size: Size) -> None:
 def test_a_plan_is_shown_and_changed_before_a_run_is_carried_on(
     terminal: Open, place: Place, size: Size
 ) -> None:
-    (place.path / "broken").touch()
-    place.do("run", "pipe.py", code=1)
-    assert len(place.ran()) == 10
-    (place.path / "broken").unlink()
+    failed(place, mended=True)
     screen = terminal("run", "pipe.py", columns=size[0], rows=size[1])
     screen.wait("CARRY ON pipe")
     shown = screen.wait("keep")
@@ -265,9 +299,7 @@ def test_a_plan_is_shown_and_changed_before_a_run_is_carried_on(
 
 
 def test_a_plan_that_is_refused_leaves_the_run_as_it_is(terminal: Open, place: Place) -> None:
-    (place.path / "broken").touch()
-    place.do("run", "pipe.py", code=1)
-    place.ran()
+    failed(place)
     screen = terminal("run", "pipe.py")
     screen.wait("CARRY ON pipe")
     screen.press("q")
@@ -283,8 +315,7 @@ def test_a_plan_that_is_refused_leaves_the_run_as_it_is(terminal: Open, place: P
 
 @SIZES
 def test_a_run_is_looked_at_as_it_was(terminal: Open, place: Place, size: Size) -> None:
-    (place.path / "broken").touch()
-    place.do("run", "pipe.py", code=1)
+    failed(place)
     screen = terminal("attach", columns=size[0], rows=size[1])
     screen.wait(head("FAILED"))
     screen.wait("✗1")
@@ -305,10 +336,7 @@ def test_a_run_is_looked_at_as_it_was(terminal: Open, place: Place, size: Size) 
 def test_a_finished_run_is_tried_again_from_where_it_is_looked_at(
     terminal: Open, place: Place
 ) -> None:
-    (place.path / "broken").touch()
-    place.do("run", "pipe.py", code=1)
-    (place.path / "broken").unlink()
-    place.ran()
+    failed(place, mended=True)
     screen = terminal("attach")
     screen.wait(head("FAILED"))
     screen.press("n")
@@ -328,9 +356,8 @@ def test_a_finished_run_is_tried_again_from_where_it_is_looked_at(
 def test_a_detached_run_is_left_and_come_back_to(
     terminal: Open, place: Place, size: Size
 ) -> None:
-    first = terminal("run", "gate.py", "--detach", columns=size[0], rows=size[1])
+    first = at_the_gate(terminal, place, "--detach", columns=size[0], rows=size[1])
     first.wait(head("RUNNING"))
-    place.wait_for("waiting")
     first.wait("●1")
     first.press("D")
     assert first.end() == 0
@@ -338,17 +365,14 @@ def test_a_detached_run_is_left_and_come_back_to(
     assert command is not None, first.outside
     second = terminal("attach", command[1], columns=size[0], rows=size[1])
     second.wait("●1")
-    (place.path / "go").touch()
+    open_gate(place)
     second.wait(head("SUCCESS"))
     leave(second)
     assert place.ran() == ["first"]
 
 
 def test_a_run_of_another_process_is_steered(terminal: Open, place: Place) -> None:
-    running = place.start("run", "gate.py", "--headless")
-    place.wait_for("waiting")
-    screen = terminal("attach")
-    screen.wait("●1")
+    running, screen = watched(terminal, place)
     screen.press("p")
     screen.wait(head("PAUSED"))
     screen.press("u")
@@ -365,14 +389,11 @@ def test_a_run_of_another_process_is_steered(terminal: Open, place: Place) -> No
 def test_a_screen_that_is_killed_while_attached_is_nothing_to_the_run(
     terminal: Open, place: Place
 ) -> None:
-    running = place.start("run", "gate.py", "--headless")
-    place.wait_for("waiting")
-    screen = terminal("attach")
-    screen.wait("●1")
+    running, screen = watched(terminal, place)
     screen.send(signal.SIGKILL)
     screen.end()
     screen.wait_restored()
-    (place.path / "go").touch()
+    open_gate(place)
     assert running.wait() == 0
 
 
@@ -380,11 +401,10 @@ def test_a_screen_that_is_killed_while_attached_is_nothing_to_the_run(
 
 
 def test_pausing_workers_and_undo_by_key(terminal: Open, place: Place) -> None:
-    screen = terminal("run", "gate.py", "-j", "2", columns=120, rows=40)
-    place.wait_for("waiting")
+    screen = at_the_gate(terminal, place, "-j", "2", columns=120, rows=40)
     screen.press("p")
     screen.wait(head("PAUSED"))
-    (place.path / "go").touch()
+    open_gate(place)
     screen.wait("✓2")
     screen.press("p")
     screen.wait(head("SUCCESS"))
@@ -392,13 +412,12 @@ def test_pausing_workers_and_undo_by_key(terminal: Open, place: Place) -> None:
 
 
 def test_more_and_fewer_workers_by_key(terminal: Open, place: Place) -> None:
-    screen = terminal("run", "gate.py", "-j", "2", columns=120, rows=40)
-    place.wait_for("waiting")
+    screen = at_the_gate(terminal, place, "-j", "2", columns=120, rows=40)
     screen.press(")")
     screen.wait("1/3")
     screen.press("(", "(")
     screen.wait("1/1")
-    (place.path / "go").touch()
+    open_gate(place)
     screen.wait(head("SUCCESS"))
     leave(screen)
 
@@ -412,15 +431,14 @@ def test_one_task_is_cancelled_by_key_and_tried_again(terminal: Open, place: Pla
     screen.wait("1 task run")
     screen.press("y")
     screen.wait(lambda text: "cancelled" in cursor_line(text))
-    (place.path / "go").touch()
+    open_gate(place)
     screen.press("r")
     screen.wait(head("SUCCESS"))
     leave(screen)
 
 
 def test_a_filter_stays_in_sight_and_goes_with_escape(terminal: Open) -> None:
-    screen = terminal("run", "pipe.py")
-    screen.wait(head("SUCCESS"))
+    screen = done(terminal)
     screen.press("/", *"check[3]")
     screen.wait_gone("total")
     screen.press("enter")
@@ -436,22 +454,20 @@ def test_a_filter_stays_in_sight_and_goes_with_escape(terminal: Open) -> None:
 
 
 def test_quitting_stops_the_run_to_be_resumed(terminal: Open, place: Place) -> None:
-    screen = terminal("run", "gate.py")
-    place.wait_for("waiting")
+    screen = at_the_gate(terminal, place)
     screen.press("q")
     screen.wait("Leave it?")
     screen.press("s")
     assert screen.end() == 130
     assert re.search(r"flowforge resume \S+", screen.outside)
     assert "INTERRUPTED" in place.do("runs").stdout
-    (place.path / "go").touch()
+    open_gate(place)
     place.do("resume", "--headless")
     assert place.ran() == ["first"]
 
 
 def test_quitting_cancels_the_run(terminal: Open, place: Place) -> None:
-    screen = terminal("run", "gate.py")
-    place.wait_for("waiting")
+    screen = at_the_gate(terminal, place)
     screen.press("q")
     screen.wait("Leave it?")
     screen.press("c")
@@ -460,13 +476,12 @@ def test_quitting_cancels_the_run(terminal: Open, place: Place) -> None:
 
 
 def test_no_answer_is_to_stay(terminal: Open, place: Place) -> None:
-    screen = terminal("run", "gate.py")
-    place.wait_for("waiting")
+    screen = at_the_gate(terminal, place)
     screen.press("q")
     screen.wait("Leave it?")
     screen.press("enter")
     screen.wait_gone("Leave it?")
-    (place.path / "go").touch()
+    open_gate(place)
     screen.wait(head("SUCCESS"))
     leave(screen)
 
@@ -476,11 +491,10 @@ CTRL_C = "\x03"
 
 @pytest.mark.fault(47)
 def test_one_ctrl_c_lets_what_runs_end_and_starts_nothing(terminal: Open, place: Place) -> None:
-    screen = terminal("run", "gate.py")
-    place.wait_for("waiting")
+    screen = at_the_gate(terminal, place)
     screen.press(CTRL_C)
     screen.wait("once more")
-    (place.path / "go").touch()
+    open_gate(place)
     assert screen.end() == 130
     assert "INTERRUPTED" in screen.outside
     assert "2 succeeded, 1 not run yet" in screen.outside
@@ -489,8 +503,7 @@ def test_one_ctrl_c_lets_what_runs_end_and_starts_nothing(terminal: Open, place:
 
 @pytest.mark.fault(47)
 def test_a_second_ctrl_c_stops_what_runs(terminal: Open, place: Place) -> None:
-    screen = terminal("run", "gate.py")
-    place.wait_for("waiting")
+    screen = at_the_gate(terminal, place)
     screen.press(CTRL_C)
     screen.wait("once more")
     screen.press(CTRL_C)
@@ -510,18 +523,17 @@ def test_a_third_ctrl_c_leaves_at_once(terminal: Open, place: Place) -> None:
     screen.press(CTRL_C)
     assert screen.end() == 130
     assert screen.restored
-    (place.path / "go").touch()
+    open_gate(place)
     assert place.do("resume", "--headless").returncode == 0
 
 
 def test_a_run_whose_screen_was_killed_is_carried_on(terminal: Open, place: Place) -> None:
-    screen = terminal("run", "gate.py")
-    place.wait_for("waiting")
+    screen = at_the_gate(terminal, place)
     screen.wait("●1")
     screen.send(signal.SIGKILL)
     screen.end()
     screen.wait_restored()
-    (place.path / "go").touch()
+    open_gate(place)
     again = terminal("run", "gate.py")
     again.wait("CARRY ON gated")
     again.press("enter")
@@ -542,7 +554,7 @@ def test_what_is_printed_past_python_is_in_the_log_and_not_over_the_screen(
     screen = terminal("run", "stray.py", "--executor", executor, "-j", "2")
     screen.wait("✓1")
     assert b"STRAY" not in screen.written
-    (place.path / "go").touch()
+    open_gate(place)
     screen.wait(head("SUCCESS"))
     leave(screen)
     logged = place.do("logs", "latest").stdout
@@ -602,8 +614,7 @@ def test_ascii_alone_by_a_flag(terminal: Open) -> None:
 
 
 def test_keys_of_a_burst_reach_what_those_before_them_opened(terminal: Open) -> None:
-    screen = terminal("run", "pipe.py")
-    screen.wait(head("SUCCESS"))
+    screen = done(terminal)
     screen.wait(on("double"))
     screen.press("R", "n", "?", "q", "j")
     screen.wait(on("check"))

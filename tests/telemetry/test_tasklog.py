@@ -6,7 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from engine.telemetry import tasklog
 from engine.telemetry.tasklog import LogLine, LogReader, LogWriter
 from engine.worker import secrets
 from engine.worker.lines import CUT, LINE_LIMIT
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -34,13 +35,6 @@ def put(log: LogWriter, tid: int, text: str, **kw: object) -> None:
 def texts(log: LogWriter, *wanted: int, **kw: int) -> list[str]:
     log.flush()
     return [line.text for line in LogReader(log.directory).lines(*wanted, **kw)]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.005)
 
 
 def test_a_line_comes_back_as_it_was(log: LogWriter) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import functools
 import inspect
 import io
@@ -9,8 +10,8 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import traceback
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ import pytest
 from engine.worker import capture, secrets
 from engine.worker.context import HERE, current
 from engine.worker.lines import CUT
+from tests.waiting import wait_for
 from tests.worker.doubles import Recorder, inside, make_attempt
 
 
@@ -210,10 +212,7 @@ def test_an_unfinished_line_comes_by_itself(console: io.StringIO) -> None:
     for text in ("first", "second"):
         with inside(make_attempt(run, 1)):
             print(text, end="")
-        deadline = time.monotonic() + 20
-        while not run.text(1).endswith(text):
-            assert time.monotonic() < deadline, "it was never handed on"
-            time.sleep(0.005)
+        wait_for(lambda text=text: run.text(1).endswith(text), "the line to be handed on")
 
 
 def test_an_unfinished_line_comes_when_capture_ends() -> None:
@@ -462,17 +461,24 @@ def test_somebody_else_wrapping_logging_is_not_undone(console: io.StringIO) -> N
 
 
 @on_terminal
-def test_a_line_costs_at_most_five_microseconds_more(console: io.StringIO) -> None:
-    with open("/dev/null", "w", encoding="utf-8") as null, inside(make_attempt(Recorder())):
-        timings: dict[object, list[float]] = {null: [], sys.stdout: []}
-        for _ in range(7):
-            for target, taken in timings.items():
-                start = time.perf_counter()
-                for i in range(2_000):
-                    print("line", i, file=target)  # type: ignore[call-overload]
-                taken.append((time.perf_counter() - start) / 2_000)
-    bare, routed = (min(t) for t in timings.values())
-    assert routed - bare < 5e-6, f"{(routed - bare) * 1e6:.2f} µs"
+def test_a_line_costs_a_handful_of_calls(console: io.StringIO) -> None:
+    """What that takes on a machine is measured by the benchmarks' row for printed lines."""
+    calls: collections.Counter[str] = collections.Counter()
+
+    def count(frame: types.FrameType, event: str, argument: object) -> None:
+        calls[event] += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    with inside(make_attempt(run := Recorder(), 1)):
+        print("the first one opens what the others use")
+        sys.setprofile(count)
+        try:
+            for _ in range(100):
+                print("line")
+        finally:
+            sys.setprofile(before)
+    assert run.text(1).count("line\n") == 100
+    assert calls["call"] <= 5 * 100 and calls.total() <= 16 * 100, calls
 
 
 def test_importing_the_context_loads_nothing_heavy() -> None:

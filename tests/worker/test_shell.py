@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from engine.errors import AttemptStopped
 from engine.worker import shell as shells
 from engine.worker.context import HERE, RunScope
 from engine.worker.shell import ShellCommand, ShellError, ShellResult
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 
@@ -31,13 +32,6 @@ def attempt() -> Iterator[Attempt]:
     token = HERE.set(trial)
     yield trial
     HERE.reset(token)
-
-
-def wait_for(true: Callable[[], object], seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
