@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from engine.runtime.settings import from_pyproject as from_pyproject
     from engine.runtime.settings import parse_option as parse_option
     from engine.runtime.start import start as start
+    from engine.runtime.stored import Listing as Listing
     from engine.runtime.stored import RunSummary as RunSummary
     from engine.runtime.stored import StoredRun as StoredRun
     from engine.runtime.stored import follow_stored as follow_stored
@@ -116,7 +117,7 @@ _MODULES = {
     "engine.runtime.settings": ("from_environment", "from_pyproject", "parse_option"),
     "engine.runtime.start": ("start",),
     "engine.runtime.stored": (
-        "RunSummary", "StoredRun", "follow_stored", "list_runs", "open_stored",
+        "Listing", "RunSummary", "StoredRun", "follow_stored", "list_runs", "open_stored",
         "state_directory", "unfinished_run",
     ),
     "engine.state.home": ("Home",),

@@ -8,7 +8,7 @@ Rule 3: a run that claims to be live without a live owner is INTERRUPTED, unless
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +46,16 @@ from engine.state.home import Home
 from engine.state.ownership import Owner, probe
 from engine.state.sqlite_store import SqliteStore
 from engine.state.store import Row
+from engine.worker.clock import now
 from engine.worker.codec import ABSENT, BlobRef, Encoded, decode
 
 #: Commands that only look, and the seconds that their answers are waited for.
 _LOOKS, LOOK_SECONDS = frozenset({"inputs", "figures", "waits"}), 3.0
 #: A result larger than this many bytes is not read for a look at it.
 PREVIEW_BYTES = 10_000_000
+
+#: Seconds for which what was written may be followed by a write with the same time.
+_FRESH = 2.0
 
 _CLAIMS_AN_OWNER = LIVE_RUN - {RunState.PAUSED}
 UNFINISHED = LIVE_RUN | {RunState.INTERRUPTED, RunState.FAILED}
@@ -79,9 +83,46 @@ class RunSummary:
 
 def list_runs(home: Path, last: int | None = None) -> list[RunSummary]:
     """The `last` runs of a state directory, or all, newest first. Raises StorageError."""
-    place = Home(home, create=False)
-    entries = (place.entry(run_id) for run_id in place.run_ids()[:last])
-    return [_summary(e.run_id, e.path, e.meta, e.problem) for e in entries]
+    return Listing(home, last).look()
+
+
+class Listing:
+    """The runs of a state directory, listed again and again: only what may have changed is read.
+
+    Reading one costs 0.2 ms; of 500, every two seconds, that was 5 % of a core.
+    """
+
+    def __init__(self, home: Path, last: int | None = None) -> None:
+        self._home, self._last = Home(home, create=False), last
+        self._known: dict[str, tuple[Hashable, RunSummary]] = {}
+
+    def look(self) -> list[RunSummary]:
+        """As `list_runs`."""
+        known, found = self._known, dict[str, tuple[Hashable, RunSummary]]()
+        for run_id in self._home.run_ids()[:self._last]:
+            stamp = _stamp(self._home.run_dir(run_id))
+            before = known.get(run_id)
+            # An owner may go without a word: what claims to have one is asked again.
+            if before is None or stamp is None or before[0] != stamp \
+                    or before[1].state in _CLAIMS_AN_OWNER:
+                e = self._home.entry(run_id)
+                before = stamp, _summary(e.run_id, e.path, e.meta, e.problem)
+            found[run_id] = before
+        self._known = found
+        return [summary for _, summary in found.values()]
+
+
+def _stamp(path: Path) -> Hashable:
+    """Differs when what is recorded of a run does; None if it has just been written."""
+    parts, newest = [], 0.0
+    for name in ("run.db", "run.db-wal"):
+        with suppress(OSError):
+            found = (path / name).stat()
+            if found.st_size:  # whoever looks may leave an empty log
+                parts.append((found.st_ino, found.st_size, found.st_mtime_ns))
+                newest = max(newest, found.st_mtime)
+    # Two writes within a tick of the file system's clock have the same time.
+    return None if now() - newest < _FRESH else tuple(parts)
 
 
 def _summary(run_id: str, path: Path, meta: dict[str, str], problem: str) -> RunSummary:

@@ -22,7 +22,7 @@ from flowforge_tui.widgets.keybar import KeyBar
 from flowforge_tui.widgets.runs import RunList, WorkflowList
 
 if TYPE_CHECKING:
-    from engine.front import Found, RunSummary
+    from engine.front import Found, Listing, RunSummary
     from flowforge_tui.app import FlowForgeApp
     from flowforge_tui.feed import Feed
     from flowforge_tui.hosting import Host
@@ -34,6 +34,9 @@ _LET_GO = 3.0
 
 #: Seconds between two looks at the runs.
 _LOOK = 2.0
+
+#: How many runs are listed.
+_LISTED = 500
 
 #: Last lines of an error that are told.
 _TOLD = 12
@@ -74,6 +77,7 @@ class LauncherScreen(Screen[None]):
         self._carry_on_here = carry_on_here
         self._chosen: Found | None = None
         self._errand = Errand(self)
+        self._listing: Listing | None = None
 
     @property
     def own(self) -> FlowForgeApp:
@@ -113,10 +117,12 @@ class LauncherScreen(Screen[None]):
     @work(thread=True, exclusive=True, group="list")
     def _list(self) -> None:
         from engine.errors import FlowForgeError
-        from engine.front import list_runs, state_directory
+        from engine.front import Listing, state_directory
 
         try:
-            runs = list_runs(state_directory(), 500)
+            if self._listing is None:
+                self._listing = Listing(state_directory(), _LISTED)
+            runs = self._listing.look()
         except FlowForgeError as error:
             self.app.call_from_thread(self.own.tell, str(error), severity="error")
             return

@@ -94,6 +94,11 @@ def launched(
     asyncio.run(run())
 
 
+def opened(app: FlowForgeApp) -> bool:
+    """A run's screen is there, and has been drawn."""
+    return isinstance(app.screen, RunScreen) and app.screen._shown is not None
+
+
 def toasts(app: FlowForgeApp) -> str:
     return "\n".join(n.message for n in app._notifications)
 
@@ -107,7 +112,7 @@ def test_keys_are_heard_while_a_run_is_opened() -> None:
         await pilot.press("tab")
         await until(pilot, lambda: app.screen.query_one(WorkflowList).has_focus, "the other list")
         slow.go.set()
-        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await until(pilot, lambda: opened(app))
         assert app.feed is slow.outcome
 
     launched(slow, act)
@@ -118,7 +123,7 @@ def test_a_run_that_was_left_is_waited_for_beside_the_loop() -> None:
     slow.go.set()
 
     async def act(app: FlowForgeApp, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await until(pilot, lambda: opened(app))
         host: Any = NewHost()
         host.join = leaving
         app.host = host
@@ -129,7 +134,7 @@ def test_a_run_that_was_left_is_waited_for_beside_the_loop() -> None:
         await until(pilot, leaving.begun.is_set)
         assert not slow.begun.is_set()
         leaving.go.set()
-        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await until(pilot, lambda: opened(app))
 
     launched(slow, act)
 
@@ -156,7 +161,7 @@ def test_pressed_again_it_says_that_it_is_at_it() -> None:
         await pilot.press("enter")
         await until(pilot, lambda: "still opening the run" in toasts(app))
         slow.go.set()
-        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await until(pilot, lambda: opened(app))
         assert len(app.screen_stack) == 3  # Textual's own, the launcher, the run: opened once
 
     launched(slow, act)
@@ -173,7 +178,7 @@ def test_what_is_wrong_is_told_and_the_next_is_opened(error: Exception) -> None:
         await until(pilot, lambda: errand.told(error) in toasts(app))
         slow.outcome = Made()
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await until(pilot, lambda: opened(app))
 
     launched(slow, act)
 
@@ -185,7 +190,7 @@ def test_a_run_is_carried_on_from_its_screen_beside_the_loop() -> None:
     async def run() -> None:
         app = FlowForgeApp(lambda: RunScreen(feed, None, slow))
         async with app.run_test(size=(80, 24)) as pilot:
-            await until(pilot, lambda: isinstance(app.screen, RunScreen))
+            await until(pilot, lambda: opened(app))
             screen: Any = app.screen
             screen._again_here("retry", ["work-0"])
             await until(pilot, slow.begun.is_set)
@@ -200,7 +205,7 @@ def test_facts_that_come_after_the_run_was_changed_are_not_shown() -> None:
     async def run() -> None:
         app = FlowForgeApp(lambda: RunScreen(Made()))
         async with app.run_test(size=(80, 24)) as pilot:
-            await until(pilot, lambda: isinstance(app.screen, RunScreen))
+            await until(pilot, lambda: opened(app))
             screen: Any = app.screen
             screen._take_facts(screen.feed, [("file", "now.py")])
             screen._take_facts(Made(), [("file", "before.py")])
