@@ -176,7 +176,8 @@ def test_searching_marks_and_moves(log: Log) -> None:
         assert here() == "line 5 needle"
         log.frames(pane)
         await pilot.pause()
-        assert all(style.underline and style.bold for style in styles_of(pilot, "needle")[1:])
+        marked = styles_of(pilot, "needle")[1:]
+        assert marked and all(style.underline and style.bold for style in marked)
         await pilot.press("slash", *"xyz", "escape")
         assert pane.lines.has_focus and pane.lines.needle == "needle"
         await pilot.press("escape")

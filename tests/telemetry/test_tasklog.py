@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.telemetry import tasklog
+from engine.telemetry.log_blocks import HEAD_SIZE
 from engine.telemetry.tasklog import LogLine, LogReader, LogWriter
 from engine.worker import secrets
 from engine.worker.lines import CUT, LINE_LIMIT
@@ -240,7 +241,7 @@ def test_a_torn_end_is_not_there_yet_at_any_length(log: LogWriter) -> None:
         assert texts(log) == [f"line {i}" for i in range(complete)]
 
 
-def test_a_flipped_bit_costs_one_block_and_is_said_or_leaves_all_well(log: LogWriter) -> None:
+def test_a_flipped_bit_costs_one_block_and_is_said_where_its_head_stands(log: LogWriter) -> None:
     path, ends = sound(log)
     whole = path.read_bytes()
     rng = random.Random(4)
@@ -254,7 +255,10 @@ def test_a_flipped_bit_costs_one_block_and_is_said_or_leaves_all_well(log: LogWr
         assert [t for t in got if t.startswith("line")] == [
             f"line {i}" for i in range(5) if i != hit
         ]
-        assert all("damaged" in t for t in got if not t.startswith("line"))
+        # Without a head nobody knows that there was a block, as after a write that was cut short.
+        head = at - [0, *ends][hit] < HEAD_SIZE + 4 and at - [0, *ends][hit] not in range(8, 12)
+        said = [t for t in got if not t.startswith("line")]
+        assert said == ([] if head else ["[up to 1 lines are damaged here]"])
 
 
 def test_blocks_after_a_torn_one_are_found(log: LogWriter) -> None:
