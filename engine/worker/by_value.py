@@ -8,17 +8,19 @@ Rule 2: a class that travels by value keeps its qualified name (cloudpickle alon
         back are rebuilt on the class that the user has.
 Rule 3: code that travels by value keeps its file name, for tracebacks to show its lines
         (cloudpickle from 3.1.3 on replaces it).
+Rule 4: an annotation that names what only a type checker imports keeps no function here.
 """
 
 from __future__ import annotations
 
 import io
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, Final
 
 import cloudpickle
 
 from engine.worker import classes
+from engine.worker.signatures import late_annotations
 
 #: What cloudpickle puts in the place of file names.
 _NO_FILE: Final = "<dynamic-code>"
@@ -33,7 +35,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(obj) is CodeType:
             make, parts = self.dispatch_table[CodeType](obj)
             return make, tuple(obj.co_filename if part == _NO_FILE else part for part in parts)
-        reduced = super().reducer_override(obj)
+        try:
+            reduced = super().reducer_override(obj)
+        except Exception:
+            if type(obj) is not FunctionType or not late_annotations(obj):
+                raise
+            # That it travels by value was found out before its annotations were asked for.
+            reduced = super().reducer_override(_annotated_in_text(obj))
         # A class by value: (maker, its arguments, (attributes, slots), None, None, setter).
         if isinstance(obj, type) and isinstance(reduced, tuple) and len(reduced) > 2:
             # Only the first of a name: a frozen dataclass with slots holds the class that it was
@@ -44,6 +52,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if isinstance(attributes, dict):
                 attributes["__qualname__"] = obj.__qualname__
         return reduced
+
+
+def _annotated_in_text(fn: FunctionType) -> FunctionType:
+    """The same function, its annotations as text and not evaluated."""
+    copy = FunctionType(fn.__code__, fn.__globals__, fn.__name__, fn.__defaults__, fn.__closure__)
+    copy.__dict__.update(fn.__dict__)
+    copy.__kwdefaults__ = fn.__kwdefaults__
+    copy.__qualname__, copy.__module__, copy.__doc__ = fn.__qualname__, fn.__module__, fn.__doc__
+    copy.__annotations__ = late_annotations(fn)
+    return copy
 
 
 def dumps(thing: Any) -> bytes:

@@ -6,7 +6,6 @@ Rule 2: each task and each argument is tried once, however many calls share it.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Iterator
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -77,10 +76,10 @@ def _refusal(spec: TaskSpec, path: str, why: str) -> DefinitionError:
 
 
 def _problem(value: Any) -> Exception | None:
-    import cloudpickle
+    from engine.worker.by_value import dumps
 
     try:
-        cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+        dumps(value)
     except Exception as error:
         return error
     return None

@@ -28,3 +28,15 @@ def raw_annotations(fn: Callable[..., Any]) -> dict[str, Any]:
 
         return get_annotations(fn, format=Format.FORWARDREF)
     return dict(getattr(fn, "__annotations__", {}))
+
+
+def late_annotations(fn: Callable[..., Any]) -> dict[str, str]:
+    """As text, the annotations that cannot be evaluated; empty if they can, as before 3.14."""
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format, get_annotations
+
+        try:
+            get_annotations(fn)
+        except Exception:
+            return get_annotations(fn, format=Format.STRING)
+    return {}
