@@ -201,6 +201,12 @@ class Dispatch(Spread):
         self._flush_fresh()
         return out
 
+    def cost_of_next(self, lane: str) -> float:
+        """Seconds that the next task run of a lane is measured to take; -1: not known."""
+        queue = self.queues.get(lane)
+        first = queue.first if queue is not None else -1
+        return self.cost[self._slot[self.node_of(first)]] if first >= 0 else -1.0
+
     def _attempt(self, tid: int, node: Node, index: int, now: float) -> Attempt:
         options = node.spec.options
         timeout = options.timeout

@@ -36,6 +36,12 @@ class ReadyQueue:
             bucket.append((start, stop))
         self.count += stop - start
 
+    @property
+    def first(self) -> int:
+        """The id that comes next; -1 if there is none, or its range is empty by now."""
+        bucket = self._buckets[-self._order[0]] if self._order else None
+        return bucket[0][0] if bucket else -1
+
     def pop(self, most: int) -> tuple[int, int, float] | None:
         """Take up to `most` ids from the best range: (start, stop, priority); None if empty."""
         while self._order:
