@@ -11,9 +11,6 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Graphs from this many nodes on are worth setting aside.
-LARGE = 1_000
-
 
 @contextmanager
 def no_collection() -> Iterator[None]:
@@ -37,9 +34,10 @@ def _grow_old() -> None:
 
 
 @contextmanager
-def set_aside(nodes: int) -> Iterator[None]:
-    """What exists on entry is not walked by collections inside, if the graph is large."""
-    if nodes < LARGE or gc.get_freeze_count():
+def set_aside() -> Iterator[None]:
+    """What exists on entry is not walked by collections inside: the graph, and the list of a
+    million results, for which each full collection took a tenth of a second."""
+    if gc.get_freeze_count():
         yield
         return
     gc.freeze()

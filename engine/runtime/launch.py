@@ -441,7 +441,7 @@ class Launch:
             self.reporter.plan(self.plan)
         with ExitStack() as stack:
             self._open_session(stack)
-            stack.enter_context(set_aside(self.graph.size))
+            stack.enter_context(set_aside())
             self._tell_start()
             self._drive()
         self._finish_files()

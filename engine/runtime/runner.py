@@ -51,6 +51,8 @@ LONGEST_BATCH = 0.25
 #: A shorter task has the interpreter's lock from start to end: threads cannot share such, and only
 #: get in each other's way (20 layers of 500: 9.6 µs of CPU a task by two threads, 8.8 by one).
 TINY = 10e-6
+#: Who took a batch of such less than this ago (seconds) comes for more; else others are to help.
+SOON = 0.01
 #: Results larger than this many bytes go to a blob of their own.
 BLOB_BYTES = 256 * 1024
 #: Live exceptions kept: each holds its frames alive, and one is enough to raise.
@@ -105,6 +107,8 @@ class Runner:
         self._lock = threading.Lock()
         self._work = {lane: threading.Condition(self._lock) for lane in executors}
         self._idle = dict.fromkeys(executors, 0)
+        self._alone = (0, 0.0)
+        """Which thread took a batch that is not worth sharing, and when."""
         self._inbox: deque[list[Attempt]] = deque()
         self._recorder = Recorder(store, self.bus.publish, self._tell)
         self._closing = False
@@ -208,13 +212,22 @@ class Runner:
         if lane == "async":
             flying = len(executor.in_hand())
             return self.machine.take(lane, now(), INFINITE, max(1, executor.workers - flying))
+        share = -(-queue.count // executor.workers)
+        if self._for_one_alone(lane):
+            if self._one_is_at_it():
+                return []
+            share, self._alone = queue.count, (threading.get_ident(), now())
         seconds = max(BATCH_SECONDS, COMMITS_PER_BATCH * self.store.commit_seconds)
-        share = queue.count if self._for_one_alone(lane) else -(-queue.count // executor.workers)
         return self.machine.take(lane, now(), min(seconds, LONGEST_BATCH), share)
 
     def _for_one_alone(self, lane: str) -> bool:
         """True if what comes next is too little to be shared by threads."""
         return lane == "thread" and 0 <= self.machine.cost_of_next(lane) < TINY
+
+    def _one_is_at_it(self) -> bool:
+        """True if another thread has such in hand, and soon comes for more."""
+        who, since = self._alone
+        return who != threading.get_ident() and now() - since < SOON
 
     def _conclude(self, taker: str = "") -> tuple[int, list[Expand | Stop]]:
         """The end of each step: the ticket to settle, and what to do then, without the lock.
@@ -466,7 +479,7 @@ class Runner:
                  if id(a) not in self._announced and a.start and at - a.start > WORTH_ANNOUNCING]
         due = self.machine.next_due
         if not (fresh or self._inbox or (due is not None and due <= at)
-                or self._recorder.overdue or self._held_up(running, at)):
+                or self._recorder.overdue or self._held_up(at)):
             return bool(self.machine.in_hand) and len(running) != len(self._announced)
         self._announced = {id(a) for a in running if a.start and at - a.start > WORTH_ANNOUNCING}
         with self._lock:
@@ -480,10 +493,10 @@ class Runner:
         self._do(asks, wait=False)
         return True
 
-    def _held_up(self, running: list[Attempt], at: float) -> bool:
-        """True if work that was left to one worker waits behind an attempt that takes long."""
+    def _held_up(self, at: float) -> bool:
+        """True if the thread to which work was left does not come for it."""
         return (self._idle.get("thread", 0) > 0 and bool(self.machine.queues["thread"])
-                and not self.machine.paused and any(a.start and at - a.start > WORTH_ANNOUNCING for a in running))
+                and not self.machine.paused and at - self._alone[1] > SOON)
 
     def _slept(self, seconds: float) -> None:
         """The machine was suspended: no attempt is to time out for that."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.core.dag import Dag
+from engine.core.dispatch import OWN
 from engine.core.record import RunRecord
 from engine.core.states import FailureReason, RunState, TaskState
 from tests.core.driver import Driver
@@ -566,3 +567,14 @@ def test_items_of_a_map_that_was_changed_are_of_the_next_generation():
     base = len(record.state)
     record.expanded(1, base, 3, None, None, [])
     assert [record.generation.get(base + i, 1) for i in range(3)] == [2, 2, 1]
+
+
+def test_a_batch_of_tasks_that_take_no_time_is_bounded_by_what_the_engine_takes_for_them():
+    dag = Dag("flow")
+    add(dag, "step", over=range(10_000))
+    d = Driver(dag.freeze(), {"step": 10_000}).start()
+    (first,) = d.take()
+    first.start = first.end = d.now
+    first.succeed(0, 0)
+    d.m.finish([first], d.now)
+    assert len(d.take(seconds=2000 * OWN, share=10_000)) in (2000, 2001)
