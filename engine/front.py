@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from engine.runtime.settings import from_environment as from_environment
     from engine.runtime.settings import from_pyproject as from_pyproject
     from engine.runtime.settings import parse_option as parse_option
+    from engine.runtime.settings import wants_ascii as wants_ascii
     from engine.runtime.start import start as start
     from engine.runtime.stored import Listing as Listing
     from engine.runtime.stored import RunSummary as RunSummary
@@ -114,7 +115,9 @@ _MODULES = {
     ),
     "engine.runtime.reporting": ("Live", "Reporter", "Silent"),
     "engine.runtime.request": ("Request",),
-    "engine.runtime.settings": ("from_environment", "from_pyproject", "parse_option"),
+    "engine.runtime.settings": (
+        "from_environment", "from_pyproject", "parse_option", "wants_ascii",
+    ),
     "engine.runtime.start": ("start",),
     "engine.runtime.stored": (
         "Listing", "RunSummary", "StoredRun", "follow_stored", "list_runs", "open_stored",

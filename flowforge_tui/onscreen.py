@@ -183,11 +183,13 @@ def _host_past(run: RunSummary) -> Host:
 def _show(
     first: Callable[[], Screen[Any]], host: Host | None = None, feed: Feed | None = None
 ) -> int:
+    from engine.front import wants_ascii
     from flowforge_tui.app import FlowForgeApp
     from flowforge_tui.look import Look
 
     browser = in_a_browser()
-    unicode = (browser or takes_unicode(sys.stdout)) and not os.environ.get("FLOWFORGE_ASCII")
+    unicode = (browser or takes_unicode(sys.stdout)) and not wants_ascii(
+        os.environ, Path.cwd())
     app: FlowForgeApp | None = None
 
     def hear(stream: str, text: str) -> None:

@@ -154,6 +154,9 @@ _FLAGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 _NAMES = (*(f.name for f in fields(RunOptions)), *_FLAGS)
 
+#: Of the screens, whatever they show: no setting of a run.
+_ASCII = "ascii"
+
 
 def _written(name: str, value: Any, source: str) -> tuple[str, Any]:
     """A setting written in the environment or a file, by its own name or by its flag's."""
@@ -187,30 +190,51 @@ def from_environment(environ: Mapping[str, str]) -> RunOptions:
 
 def from_pyproject(start: Path) -> RunOptions:
     """The settings in `[tool.flowforge]` of the nearest pyproject.toml upwards."""
-    for folder in (start, *start.parents):
-        path = folder / "pyproject.toml"
-        if path.is_file():
-            return _read_pyproject(path)
-    return RunOptions()
-
-
-def _read_pyproject(path: Path) -> RunOptions:
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if "flowforge" not in text:
-        return RunOptions()
-    import tomllib
-
-    try:
-        table = tomllib.loads(text).get("tool", {}).get("flowforge", {})
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    path, table = _pyproject(start)
     found = {}
     for key, value in table.items():
         name = key.replace("-", "_")
+        if name == _ASCII:
+            continue
         if name not in _NAMES:
-            near = difflib.get_close_matches(name, _NAMES, 1)
+            near = difflib.get_close_matches(name, (*_NAMES, _ASCII), 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"{path}: [tool.flowforge] has no setting {key!r}{hint}")
         setting, meant = _written(name, value, f"{path}: [tool.flowforge] {key}")
         found[setting] = meant
     return RunOptions(**found)
+
+
+def wants_ascii(environ: Mapping[str, str], start: Path) -> bool:
+    """Whether screens are to show ASCII alone, by `FLOWFORGE_ASCII` (which the flag sets) or
+    pyproject.toml. Raises ConfigError."""
+    source, value = f"FLOWFORGE_{_ASCII.upper()}", environ.get(f"FLOWFORGE_{_ASCII.upper()}")
+    if value is None:
+        path, table = _pyproject(start)
+        source, value = f"{path}: [tool.flowforge] {_ASCII}", table.get(_ASCII, False)
+    try:
+        return _truth(value)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {value!r} does not do: {error}") from None
+
+
+def _pyproject(start: Path) -> tuple[Path, Mapping[str, Any]]:
+    """The nearest pyproject.toml upwards, and its `[tool.flowforge]`; empty if there is none."""
+    for folder in (start, *start.parents):
+        path = folder / "pyproject.toml"
+        if path.is_file():
+            return path, _table_of(path)
+    return start, {}
+
+
+def _table_of(path: Path) -> Mapping[str, Any]:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if "flowforge" not in text:
+        return {}
+    import tomllib
+
+    try:
+        table: Mapping[str, Any] = tomllib.loads(text).get("tool", {}).get("flowforge", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    return table

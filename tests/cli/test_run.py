@@ -284,6 +284,9 @@ def test_a_flag_counts_by_its_own_name_too(place: Place) -> None:
     place.do("run", "gpu.py")
     place.env["FLOWFORGE_HEADLESS"] = "perhaps"
     assert "FLOWFORGE_HEADLESS: 'perhaps'" in place.do("run", "gpu.py", code=2).stderr
+    place.write("pyproject.toml", "[tool.flowforge]\nascii = true\nlimit = {gpu = 1}\n")
+    place.env["FLOWFORGE_HEADLESS"] = "1"
+    place.do("run", "gpu.py")  # a key of screens is none of a run's, and no mistake
     place.env |= {"FLOWFORGE_HEADLESS": "1", "FLOWFORGE_LIMIT": "gpu=0"}
     assert "FLOWFORGE_LIMIT: 'gpu=0'" in place.do("run", "gpu.py", code=2).stderr
 
