@@ -1,7 +1,8 @@
 """The columns of the tree: which there are at a width, and a row's cells painted into them.
 
 Rule 1: columns stand still while rows change: they depend on the width and on how many digits
-        the run's totals have, on nothing else.
+        the run's totals have, on nothing else. A name that is too long for its own takes what
+        is empty behind it.
 Rule 2: what goes first where room is short: throughput, worker, tries, duration.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from rich.cells import cell_len
 from rich.style import Style
 
 from engine import TaskState
@@ -16,6 +18,7 @@ from engine.front import IS_TERMINAL
 from flowforge_tui.cells import SPARK, Cells
 from flowforge_tui.look import ACCENT, BOLD, DIM, FAINT, PLAIN, WARN, Look, state_style
 from flowforge_tui.rows import GROUP, REST, TASK
+from flowforge_tui.safe_text import safe_line
 from flowforge_tui.strips import Line, fit
 
 #: Cells before a row's name, but for its depth: cursor, mark, fold sign, glyph.
@@ -78,12 +81,22 @@ def paint(cells: Cells, columns: Columns, look: Look, *, cursor: bool) -> Line:
         return _rest(line, cells, columns, look)
     if cells.state is not None:
         line.add(look.glyph(cells.state) + " ", state_style(cells.state))
-    line.put(cells.name, _name_style(cells), width=max(1, room - 1)).add(" ")
+    name = safe_line(cells.name)
+    more = max(0, min(cell_len(name) + 1 - room, _free(cells, columns)))
+    line.add(fit(name, max(1, room - 1) + more), _name_style(cells)).add(" ")
     if row.kind == TASK:
-        _task(line, cells, columns)
+        _task(line, cells, columns, more)
     else:
-        _section(line, cells, columns, look)
+        _section(line, cells, columns, look, more)
     return line
+
+
+def _free(cells: Cells, columns: Columns) -> int:
+    """Cells that a long name may have of what is behind it: what is empty there."""
+    if cells.row.kind != TASK:
+        return max(0, columns.done - len(cells.done) - 1)
+    info = safe_line(_info(cells, columns))
+    return max(0, _info_room(cells, columns) - (cell_len(info) + 2 if info else 1))
 
 
 def _rest(line: Line, cells: Cells, columns: Columns, look: Look) -> Line:
@@ -108,15 +121,25 @@ def _is_alive(state: TaskState | None) -> bool:
         state is not None and not IS_TERMINAL[state] and state is not TaskState.PENDING)
 
 
-def _task(line: Line, cells: Cells, columns: Columns) -> None:
-    room = columns.info
-    if not cells.tries:  # the room of columns that are empty here is the info's
-        room += columns.tries
-        if not (cells.took or cells.worker):
-            room = columns.all_right_of_name
+def _info(cells: Cells, columns: Columns) -> str:
+    return cells.info or ("" if columns.worker else cells.worker)
+
+
+def _info_room(cells: Cells, columns: Columns) -> int:
+    """The room of columns that are empty here is the info's."""
+    if cells.tries:
+        return columns.info
+    if cells.took or cells.worker:
+        return columns.info + columns.tries
+    return columns.all_right_of_name
+
+
+def _task(line: Line, cells: Cells, columns: Columns, less: int) -> None:
+    """`less`: cells that the name has taken."""
+    room = _info_room(cells, columns)
     tone = state_style(cells.tone) if cells.tone is not None else DIM
-    info = cells.info or ("" if columns.worker else cells.worker)
-    line.put(info, Style(color=tone.color, dim=tone.dim), width=max(0, room - 1)).add(" ")
+    line.put(_info(cells, columns), Style(color=tone.color, dim=tone.dim),
+             width=max(0, room - less - 1)).add(" ")
     if room == columns.all_right_of_name:
         return
     if cells.tries and columns.tries:
@@ -124,11 +147,12 @@ def _task(line: Line, cells: Cells, columns: Columns) -> None:
     _right(line, cells, columns, DIM)
 
 
-def _section(line: Line, cells: Cells, columns: Columns, look: Look) -> None:
+def _section(line: Line, cells: Cells, columns: Columns, look: Look, less: int) -> None:
+    """`less`: cells that the name has taken."""
     room = columns.info + columns.tries
     if not (cells.took or cells.spark):
         room = columns.all_right_of_name
-    line.column(cells.done, columns.done, DIM if _is_idle(cells) else PLAIN, right=True)
+    line.column(cells.done, columns.done - less, DIM if _is_idle(cells) else PLAIN, right=True)
     room -= columns.done
     for state, number in cells.counted:
         text = f" {look.glyph(state)}{number:,}"
