@@ -20,6 +20,7 @@ from textual import events
 from textual.app import SuspendNotSupported, SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter
+from textual.notifications import Notify
 from textual.screen import Screen
 
 from flowforge_tui.filters import Ascii, Legible
@@ -38,8 +39,8 @@ _ENDING = ("SIGTERM", "SIGHUP", "SIGQUIT")
 
 _ASCII, _LEGIBLE = Ascii(), Legible()
 
-#: Characters of a toast.
-_TOAST = 300
+#: Characters of a toast; and how many there are at most.
+_TOAST, _TOASTS = 300, 3
 
 
 def _nothing() -> None:
@@ -118,6 +119,14 @@ class FlowForgeApp(KeysInOrder):
         """A toast. `text` may come from outside."""
         self.notify(safe_line(text, _TOAST), severity=severity,  # type: ignore[arg-type]
                     timeout=seconds, markup=False)
+
+    def on_notify(self, event: Notify) -> None:
+        """Before Textual shows another: the oldest go, and what says the same."""
+        told = event.notification.message
+        others = [n for n in self._notifications if n.message != told]
+        same = [n for n in self._notifications if n.message == told]
+        for old in [*same, *others[:max(0, len(others) - _TOASTS + 1)]]:
+            self._unnotify(old, refresh=False)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: every key of the run's screen as a command, and Textual's own."""

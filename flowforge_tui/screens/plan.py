@@ -31,6 +31,7 @@ KEYS = (
     Key("start", "enter", "start", "Enter", "carry the run on like this", "run", "carry on"),
     Key("toggle", "space", "choose", "space", "keep, or run again", "act", "keep/run"),
     Key("kept", "f", "kept", "f", "hide what is kept, and show it", "find", "hide kept"),
+    Key("help", "question_mark,f1", "help", "?", "this help", "view", "keys"),
     Key("refuse", "q,escape", "refuse", "q", "leave the run as it is", "run", "leave it"),
 )
 
@@ -176,6 +177,12 @@ class PlanScreen(ModalScreen[Any]):
     def action_kept(self) -> None:
         """Hide what is kept, and show it."""
         self.query_one(PlanList).toggle_kept()
+
+    def action_help(self) -> None:
+        """All keys."""
+        from flowforge_tui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen((*KEYS, *MOVE_KEYS)))
 
     def action_start(self) -> None:
         """Carry the run on like this."""
