@@ -37,6 +37,8 @@ class Found(NamedTuple):
     file: Path
     name: str
     form: Form
+    parameters: tuple[str, ...] = ()
+    """Of a function, as they are written: `path: str`, `n: int = 10`."""
 
 
 def find_workflows(directory: str | Path) -> list[Found]:
@@ -61,7 +63,7 @@ def workflows_of_file(file: Path) -> list[Found]:
         tree = ast.parse(data)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    return [Found(file, name, form) for name, form in _Reader(tree).workflows()]
+    return [Found(file, *workflow) for workflow in _Reader(tree).workflows()]
 
 
 def _python_files(directory: Path) -> Iterator[Path]:
@@ -92,14 +94,14 @@ class _Reader:
         for statement in self.statements:
             self._imports(statement)
 
-    def workflows(self) -> Iterator[tuple[str, Form]]:
-        """(name, form) in order of definition."""
+    def workflows(self) -> Iterator[tuple[str, Form, tuple[str, ...]]]:
+        """(name, form, parameters) in order of definition."""
         for s in self.statements:
             if isinstance(s, ast.FunctionDef):
                 if any(self._maker(d) == "workflow" for d in s.decorator_list):
                     given = [_given_name(d) for d in s.decorator_list
                              if self._maker(d) == "workflow"]
-                    yield given[0] or s.name, "function"
+                    yield given[0] or s.name, "function", _parameters(s.args)
             elif isinstance(s, ast.With):
                 yield from self._blocks(s)
             elif isinstance(s, ast.Assign) and isinstance(s.value, ast.Call):
@@ -107,14 +109,14 @@ class _Reader:
                 target = s.targets[0]
                 if form is not None and isinstance(target, ast.Name):
                     yield (_given_name(s.value) or target.id,
-                           "classic" if form == "classic" else "block")
+                           "classic" if form == "classic" else "block", ())
 
-    def _blocks(self, statement: ast.With) -> Iterator[tuple[str, Form]]:
+    def _blocks(self, statement: ast.With) -> Iterator[tuple[str, Form, tuple[str, ...]]]:
         for item in statement.items:
             if self._maker(item.context_expr) == "workflow":
                 variable = item.optional_vars
                 name = variable.id if isinstance(variable, ast.Name) else "workflow"
-                yield _given_name(item.context_expr) or name, "block"
+                yield _given_name(item.context_expr) or name, "block", ()
 
     def _imports(self, statement: ast.stmt) -> None:
         if isinstance(statement, ast.ImportFrom) and not statement.level:
@@ -157,6 +159,20 @@ def _top_level(tree: ast.Module) -> Iterator[ast.stmt]:
 
 def _is_guard(test: ast.expr) -> bool:
     return any(isinstance(n, ast.Name) and n.id == "__name__" for n in ast.walk(test))
+
+
+def _parameters(arguments: ast.arguments) -> tuple[str, ...]:
+    """Those that can be given by name, as they are written."""
+    plain = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(plain) - len(arguments.defaults)) + [*arguments.defaults]
+    pairs = [*zip(plain, defaults, strict=True),
+             *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    return tuple(_parameter(*pair) for pair in pairs)
+
+
+def _parameter(argument: ast.arg, default: ast.expr | None) -> str:
+    text = ast.unparse(argument)
+    return text if default is None else f"{text} = {ast.unparse(default)}"
 
 
 def _given_name(node: ast.expr) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -18,6 +19,8 @@ from textual.widgets import Input, Static
 
 from flowforge_tui.errand import Errand
 from flowforge_tui.keys import MOVE_KEYS, Key, bindings
+from flowforge_tui.look import BOLD, DIM
+from flowforge_tui.safe_text import safe_line
 from flowforge_tui.widgets.keybar import KeyBar
 from flowforge_tui.widgets.runs import RunList, WorkflowList
 
@@ -38,6 +41,9 @@ _LOOK = 2.0
 #: How many runs are listed.
 _LISTED = 500
 
+#: Characters of a name, or of a parameter as it is written, that are shown.
+_NAME = 80
+
 #: Last lines of an error that are told.
 _TOLD = 12
 
@@ -47,7 +53,7 @@ KEYS = (
     Key("next_pane", "tab", "next_pane", "Tab", "to the other list", "view", "other list"),
     Key("palette", "colon,ctrl+p", "app.command_palette", ":", "all commands", "view"),
     Key("help", "question_mark,f1", "help", "?", "this help", "view", "keys"),
-    Key("quit", "q,escape", "app.quit", "q", "quit", "run", "quit"),
+    Key("quit", "q,escape", "leave", "q", "quit", "run", "quit"),
 )
 
 
@@ -59,6 +65,8 @@ class LauncherScreen(Screen[None]):
     LauncherScreen WorkflowList { height: 1fr; max-height: 50%; }
     LauncherScreen RunList { height: 1fr; }
     LauncherScreen Input { display: none; height: 3; }
+    LauncherScreen #asked { display: none; height: auto; max-height: 4; padding: 0 1; }
+    LauncherScreen #asked.-open { display: block; }
     LauncherScreen Input.-open { display: block; }
     """
     BINDINGS = [*bindings(KEYS), Binding("shift+tab", "next_pane", show=False)]
@@ -91,6 +99,7 @@ class LauncherScreen(Screen[None]):
         yield WorkflowList(look=look, id="workflows")
         yield Static("RUNS", classes="title")
         yield RunList(look=look, id="runs")
+        yield Static(id="asked")
         yield Input(placeholder="parameters: NAME=VALUE …; Enter runs, Esc goes back",
                     id="parameters")
         yield KeyBar(KEYS)
@@ -151,12 +160,21 @@ class LauncherScreen(Screen[None]):
                 self._open(lambda: (self._look_at(run), None))
         elif view.found:
             self._chosen = view.found[view.cursor]
-            if self._chosen.form != "function":
+            if self._chosen.parameters:
+                self._ask(self._chosen)
+            else:
                 self._start("")
-                return
-            field = self.query_one(Input)
-            field.add_class("-open")
-            field.focus()
+
+    def _ask(self, chosen: Found) -> None:
+        """Which parameters it has, and a field for them."""
+        told = Text(f"{safe_line(chosen.name, _NAME)}  ", BOLD)
+        told.append(" · ".join(safe_line(p, _NAME) for p in chosen.parameters), DIM)
+        asked = self.query_one("#asked", Static)
+        asked.update(told)
+        asked.add_class("-open")
+        field = self.query_one(Input)
+        field.add_class("-open")
+        field.focus()
 
     def action_carry_on(self) -> None:
         """Resume or retry the run under the cursor."""
@@ -208,7 +226,7 @@ class LauncherScreen(Screen[None]):
             lines = str(error).splitlines()[-_TOLD:]
             self.app.push_screen(Ask("That was not run", lines, (Choice("q", "close", ""),)))
 
-    def key_escape(self) -> None:
+    def action_leave(self) -> None:
         """Close the field, or the launcher."""
         if self.query_one(Input).has_class("-open"):
             self._close_field()
@@ -217,7 +235,8 @@ class LauncherScreen(Screen[None]):
 
     def _close_field(self) -> None:
         field = self.query_one(Input)
-        field.remove_class("-open")
+        for widget in (field, self.query_one("#asked")):
+            widget.remove_class("-open")
         field.value = ""
         self.query_one(WorkflowList).focus()
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from engine.front import Found, RunSummary
 
 
+#: Cells of the end of a run's id; and those of a row from which on all of it is shown, and both
+#: of its times.
+_ID_END, _WHOLE_ID, _ALL_TIMES = 4, 76, 60
+
+
 class WorkflowList(LineView):
     """The workflows of a directory, by file."""
 
@@ -93,13 +98,24 @@ class RunList(LineView):
             line.column("UNREADABLE", 13, BAD)
         else:
             line.column(str(run.state), 13, run_style(run.state))
-        line.put(run.workflow, BOLD, width=max(10, min(30, width // 4))).add("  ")
-        line.put(run.run_id, DIM, width=min(26, max(8, width // 4))).add("  ")
+        # Its end tells runs of one day apart: it stays where there is no room for the whole id.
+        run_id = run.run_id if width >= _WHOLE_ID else run.run_id[-_ID_END:]
+        when = _when(run, width)
+        room = width - line.used - len(run_id) - len(when) - 4
+        line.put(run.workflow, BOLD, width=max(8, min(30, room))).add("  ")
+        line.put(run_id, DIM).add("  ")
         if run.problem:
             return line.put(run.problem, DIM).strip(width)
-        when = time.strftime("%d %b %H:%M", time.localtime(run.created)) if run.created else "–"
-        took = wording.duration(run.updated - run.created) if _ended(run) else ""
-        return line.end(f"{took:>12}  {when} ", DIM).strip(width)
+        return line.end(when, DIM).strip(width)
+
+
+def _when(run: RunSummary, width: int) -> str:
+    """How long it took, and when it began; as much as there is room for."""
+    took = wording.duration(run.updated - run.created) if _ended(run) else ""
+    began = time.strftime("%d %b %H:%M", time.localtime(run.created)) if run.created else "–"
+    if width < _ALL_TIMES:
+        return f"{began} " if width >= _ALL_TIMES - 13 else ""
+    return f"{took:>11}  {began} "
 
 
 def _ended(run: RunSummary) -> bool:

@@ -232,6 +232,22 @@ if __name__ == "__main__":
     ]
 
 
+def test_a_functions_parameters_are_told_as_they_are_written(tmp_path: Path) -> None:
+    file = tmp_path / "flows.py"
+    file.write_text("""
+from engine import workflow
+
+@workflow
+def flow(path: str, n=4, /, *rest, mode: Literal["a", "b"] = "a", key, **more): ...
+
+@workflow
+def bare(): ...
+""")
+    flow, bare = find_workflows(tmp_path)
+    assert flow.parameters == ("path: str", "n = 4", "mode: Literal['a', 'b'] = 'a'", "key")
+    assert bare.parameters == ()
+
+
 def test_only_the_engines_own_workflow_counts(tmp_path: Path) -> None:
     put(tmp_path, "from prefect import workflow  # not engine\n@workflow\ndef f(): ...\n")
     assert find_workflows(tmp_path) == []

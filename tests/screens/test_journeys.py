@@ -536,6 +536,10 @@ def test_a_run_whose_screen_was_killed_is_carried_on(terminal: Open, place: Plac
     open_gate(place)
     again = terminal("run", "gate.py")
     again.wait("CARRY ON gated")
+    again.press("?")
+    again.wait("keep, or run again")
+    again.press("q")
+    again.wait_gone("keep, or run again")
     again.press("enter")
     again.wait(head("SUCCESS"))
     leave(again)
@@ -575,7 +579,9 @@ def test_the_launcher_runs_a_workflow_lists_it_and_tries_it_again(
     screen.wait("no runs yet")
     screen.press("j")
     screen.wait(lambda text: re.search(r"› pipe", text))
-    screen.press("enter", *"n=4", "enter")
+    screen.press("enter")
+    screen.wait(r"pipe  n: int = ")
+    screen.press(*"n=4", "enter")
     screen.wait(head("FAILED"))
     screen.press("q")
     screen.wait("WORKFLOWS HERE")
@@ -601,8 +607,12 @@ def test_the_launcher_says_what_is_wrong_with_parameters(terminal: Open) -> None
     leave(screen)
 
 
-def test_ascii_alone_by_a_flag(terminal: Open) -> None:
-    screen = terminal("run", "pipe.py", "--ascii", columns=120, rows=40)
+@pytest.mark.parametrize("how", ["flag", "file"])
+def test_ascii_alone_by_a_flag(terminal: Open, place: Place, how: str) -> None:
+    if how == "file":
+        place.write("pyproject.toml", "[tool.flowforge]\nascii = true\n")
+    flags = ("--ascii",) if how == "flag" else ()
+    screen = terminal("run", "pipe.py", *flags, columns=120, rows=40)
     screen.wait(head("SUCCESS"))
     assert screen.text.isascii()
     screen.press("?")
