@@ -20,7 +20,7 @@ from engine.worker import signing
 from engine.worker.classes import class_ref, global_ref, importable, resolve_global
 from engine.worker.codec_values import Encoded
 
-#: How every pickle begins, at protocol 5.
+#: How every pickle begins that is written here, at protocol 5.
 _START = b"\x80\x05"
 
 #: Where Python 3.13, alone of all, has its path classes; `pathlib` has them everywhere.

@@ -170,18 +170,26 @@ class Bomb:
 
 
 @pytest.mark.parametrize("signature", [b"", b"x" * 32])
-def test_a_pickle_put_in_the_place_of_a_result_is_not_opened(own: Victim, signature: bytes):
-    forged = msgpack.packb(msgpack.ExtType(PICKLE, signature + pickle.dumps(Bomb())))
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_a_pickle_put_in_the_place_of_a_result_is_not_opened(
+    own: Victim, signature: bytes, protocol: int
+):
+    """One of the protocol that is written here is found before anything runs, and made again."""
+    bomb = pickle.dumps(Bomb(), protocol=protocol)
+    forged = msgpack.packb(msgpack.ExtType(PICKLE, signature + bomb))
 
     def change(entry: list[object]) -> None:
         entry[-1] = pack_column([Encoded(forged)])
 
     rewrite(own.run_dir, "s", change)
     (own.path / "broken").unlink()
-    done = own.do("resume", "latest", code=1)
+    again = protocol == 5
+    done = own.do("resume", "latest", code=0 if again else 1)
     assert "was not written with your signing key" in done.stderr
+    assert ("the result of odd cannot be opened and is made again" in done.stderr) == again
     assert not (own.path / "executed").exists()
     own.do("rerun", "latest", "odd")
+    assert not (own.path / "executed").exists()
 
 
 def test_without_a_key_runs_go_on_all_the_same(place: Place):
