@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from engine.core.overview import sections_of as sections_of
     from engine.core.record import RunRecord as RunRecord
     from engine.core.record import inherit as inherit
+    from engine.core.record import rested_since as rested_since
     from engine.core.states import IS_TERMINAL as IS_TERMINAL
     from engine.runtime.checkup import Finding as Finding
     from engine.runtime.checkup import check_up as check_up
@@ -100,7 +101,7 @@ _MODULES = {
         "Ran", "Reset", "Restored", "RunMoved", "Started", "Succeeded",
     ),
     "engine.core.overview": ("Overview", "Section", "sections_of"),
-    "engine.core.record": ("RunRecord", "inherit"),
+    "engine.core.record": ("RunRecord", "inherit", "rested_since"),
     "engine.core.states": ("IS_TERMINAL",),
     "engine.runtime.checkup": ("Finding", "check_up"),
     "engine.runtime.find": ("Found", "find_workflows"),

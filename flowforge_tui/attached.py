@@ -99,7 +99,8 @@ class StoredFeed(Feed):
         for told in step.changes:
             if isinstance(told, GraphChanged):
                 changes.clear()
-                self.view = RunView(Shape(told.outline))
+                rests, self.view = self.view.rests, RunView(Shape(told.outline))
+                self.view.rests = rests[:]
                 Past(self.view)
             elif isinstance(told, OutlineChanged):
                 self.view.reshape(Shape(told.outline))

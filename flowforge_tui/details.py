@@ -137,7 +137,9 @@ def run_facts(feed: Feed) -> list[tuple[str, str]]:
     if view.began:
         rows.append(("began", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(view.began))))
     if view.ended:
-        rows.append(("ended", f"{wording.duration(view.elapsed(view.ended))} later"))
+        rows.append(("ended", f"{wording.duration(view.ended - view.began)} later"))
+        if view.rests:
+            rows.append(("ran", f"{wording.duration(view.elapsed(view.ended))} of that"))
     executor, workers = about.get("executor"), about.get("workers")
     rows += [
         ("executor", f"{executor}, {wording.amount(workers, 'worker')}" if workers else

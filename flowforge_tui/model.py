@@ -28,6 +28,7 @@ from engine.front import (
     Started,
     Succeeded,
     inherit,
+    rested_since,
 )
 from flowforge_tui.attempts import NO_WORKER, AttemptLog, Ended, worker_of
 from flowforge_tui.pace import Pace
@@ -109,6 +110,8 @@ class RunView:
         self.began = 0.0
         self.ended = 0.0
         """When the run took a state that ends a session; 0.0 while it goes on."""
+        self.rests: list[tuple[float, float]] = []
+        """From when to when it did not run, as in `RunRecord`."""
         self.latest = 0.0
         """The latest moment that a change told of."""
         self.session = 0.0
@@ -219,10 +222,14 @@ class RunView:
         return max(0.0, end - start)
 
     def elapsed(self, now: float) -> float:
-        """Seconds since the run began, to its end if it has one."""
-        if not self.began:
-            return 0.0
-        return max(0.0, (self.ended or now) - self.began)
+        """Seconds that the run has run, to its end if it has one: without those between its
+        sessions."""
+        return self.ran(self.began, self.ended or now) if self.began else 0.0
+
+    def ran(self, since: float, until: float) -> float:
+        """Of the seconds between two moments, those in which the run ran."""
+        rested = sum(max(0.0, min(until, b) - max(since, a)) for a, b in self.rests)
+        return max(0.0, until - since - rested)
 
     def changed_since(self, version: int) -> list[int]:
         """The sections that changed after a `version`; each who asks keeps count of its own."""
@@ -487,14 +494,21 @@ class RunView:
         self.section[base:upto] = array("I", [self.section[node]]) * (upto - base)
 
     def _run_moved(self, change: RunMoved) -> None:
-        self.run_state, self.run_why = change.state, change.why
+        before, self.run_state, self.run_why = self.run_state, change.state, change.why
         goes_on = change.state in (RunState.RUNNING, RunState.PAUSED, RunState.CANCELLING)
-        if goes_on and (self.ended or not self.began):
-            self.session = change.at
+        if change.state is RunState.RUNNING:
+            since = rested_since(before, self.ended, self._last_seen)
+            if since is not None:
+                self.rests.append((since, max(since, change.at)))
+            if since is not None or not self.began:
+                self.session = change.at
         if goes_on and not self.began:
             self.began = change.at
         self.ended = 0.0 if goes_on else change.at
         self.latest = max(self.latest, change.at)
+
+    def _last_seen(self) -> float:
+        return max(self.latest, max(self.start, default=0.0))
 
     # -- beginning from what is recorded ------------------------------------------------------
 
@@ -516,7 +530,7 @@ class RunView:
         view.due = {tid: due for tid, due in record.due.items()
                     if record.state[tid] == TaskState.UP_FOR_RETRY}
         view.run_state, view.run_why = record.run_state, record.run_why
-        view.began, view.ended = record.began, record.ended
+        view.began, view.ended, view.rests = record.began, record.ended, record.rests[:]
         view.session = record.began
         view._recount()
         view._seed_attempts()
@@ -545,7 +559,7 @@ class RunView:
         for name in ("run_state", "run_why", "began", "ended", "latest", "session"):
             setattr(copy, name, getattr(self, name))
         copy.attempts = self.attempts.copied(attempts)
-        copy.totals = self.totals[:]
+        copy.totals, copy.rests = self.totals[:], self.rests[:]
         copy.counts = [counts[:] for counts in self.counts]
         copy.hot = {state: [dict(ids) for ids in places] for state, places in self.hot.items()}
         copy._pace = self._pace.copied(copy)

@@ -97,14 +97,15 @@ class Pace:
         return min(starts, default=0.0)
 
     def elapsed(self, places: Sequence[int], now: float) -> float:
-        """Seconds from their first start to `now` or, if all has ended, their last end."""
+        """Seconds from their first start to `now` or, if all has ended, their last end, in which
+        the run ran."""
         began = self.began(places)
         if not began:
             return 0.0
         view = self._view
         if any(view.counts[p][s] for p in places for s in _OPEN):
-            return max(0.0, (view.ended or now) - began)
-        return max(0.0, max(self.spans[p].last for p in places) - began)
+            return view.ran(began, view.ended or now)
+        return view.ran(began, max(self.spans[p].last for p in places))
 
     def throughput(self, places: Sequence[int]) -> list[float]:
         """Ends per slot of time over the life of some sections, oldest first."""

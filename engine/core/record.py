@@ -10,7 +10,7 @@ Rule 3: stored values are opaque here: scalars as they are, the rest encoded.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from engine.core.events import ErrorInfo, Ran
@@ -30,6 +30,20 @@ NO_VALUE: Any = type("NoValue", (), {"__repr__": lambda self: "NO_VALUE", "__slo
 
 #: Task runs of a run, at most. A forged journal could claim more, and 31 bytes go with each.
 MOST_IDS = 50_000_000
+
+
+def rested_since(
+    before: RunState, ended: float, last_seen: Callable[[], float]
+) -> float | None:
+    """Since when a run that now takes the state RUNNING has not run; None if it has.
+
+    It had the state `before`; `ended`: when it took that, if it has ended. Without an end that
+    is recorded, its owner was killed some time after it was `last_seen`.
+    """
+    if before in (RunState.PENDING, RunState.PAUSED):
+        return None
+    killed = before in (RunState.RUNNING, RunState.CANCELLING)
+    return last_seen() if killed or not ended else ended
 
 
 class RunRecord:
@@ -61,6 +75,9 @@ class RunRecord:
         self.run_why = ""
         self.began = 0.0
         self.ended = 0.0
+        self.rests: list[tuple[float, float]] = []
+        """From when to when it did not run: between its sessions, and after its end before somebody
+        went on with it."""
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -237,10 +254,16 @@ class RunRecord:
 
     def run_moved(self, state: RunState, why: str, at: float) -> None:
         """The run took a state."""
-        self.run_state, self.run_why = state, why
-        if state is RunState.RUNNING and not self.began:
-            self.began = at
+        before, self.run_state, self.run_why = self.run_state, state, why
+        if state is RunState.RUNNING:
+            since = rested_since(before, self.ended, self._last_seen)
+            if since is not None:
+                self.rests.append((since, max(since, at)))
+            self.began = self.began or at
         self.ended = 0.0 if state is RunState.RUNNING else at
+
+    def _last_seen(self) -> float:
+        return max(self.began, max(self.start, default=0.0), max(self.end, default=0.0))
 
     # -- a workflow that changed between two sessions ---------------------------------------
 
@@ -255,7 +278,7 @@ class RunRecord:
         old = RunRecord.__new__(RunRecord)
         old.__dict__.update(self.__dict__)
         fresh = RunRecord(size)
-        for name in ("run_state", "run_why", "began", "ended"):
+        for name in ("run_state", "run_why", "began", "ended", "rests"):
             setattr(fresh, name, getattr(old, name))
         for k, j in enumerate(node_map):
             if j < 0:

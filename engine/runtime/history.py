@@ -170,6 +170,7 @@ def pack_history(history: History, run_id: str | None = None) -> bytes:
             "why": [[t, cause, text] for t, (cause, text) in r.why.items()],
             "due": _plain(r.due),
             "run": [str(r.run_state), r.run_why, r.began, r.ended],
+            "rests": r.rests,
         },
         unicode_errors="surrogatepass",
     )
@@ -228,6 +229,7 @@ def unpack_history(seq: int, body: bytes) -> History:
     r.why = {t: (cause, text) for t, cause, text in d["why"]}
     state, r.run_why, r.began, r.ended = d["run"]
     r.run_state = RunState(state)
+    r.rests = [(since, until) for since, until in d.get("rests", ())]  # earlier ones have none
     return h
 
 

@@ -191,6 +191,7 @@ def check_counters(view: RunView) -> None:
 def check_record(view: RunView, record) -> None:
     """The view against the engine's own fold of the journal."""
     assert view.run_state == record.run_state
+    assert len(view.rests) == len(record.rests)
     assert view.began == record.began
     assert view.generation == record.generation
     assert view.spread.keys() == record.expansions.keys()
