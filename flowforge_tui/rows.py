@@ -21,7 +21,7 @@ from typing import NamedTuple
 from engine import TaskState
 from engine.front import IS_TERMINAL
 from flowforge_tui.fenwick import Sizes
-from flowforge_tui.filtering import Filter
+from flowforge_tui.filter_terms import Filter
 from flowforge_tui.model import HOT, STATES, Chained, RunView
 from flowforge_tui.shape import Section, Shape
 

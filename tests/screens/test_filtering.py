@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import TaskState
-from flowforge_tui.filtering import FIELDS, STATES, FilterError, Name, completions, parse
+from flowforge_tui.filter_terms import Name
+from flowforge_tui.filtering import FIELDS, STATES, FilterError, completions, parse
 from tests.screens.made import attempt, succeeded
 from tests.screens.scenes import NOW, Scene
 
