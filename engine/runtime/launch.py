@@ -1,8 +1,8 @@
 """From a finished graph to a finished run.
 
-The way in order: settings → lanes → the run's files → what still counts of it → machine,
-values, runner → signals, control socket, logs → wait → snapshot. Each step is a function
-here or a module beside; nothing is started before everything that can be checked was.
+The way in order: settings → lanes → the run's files (`opening`) → the plan (`entering`) → machine
+and values → what still counts (`restoring`) → runner → signals, control socket, logs → wait →
+snapshot (`run_files`). Nothing is started before everything that can be checked was.
 """
 
 from __future__ import annotations
@@ -10,54 +10,46 @@ from __future__ import annotations
 import os
 import signal as signals
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from random import random
 from typing import Any
 
 from engine.core.dag import Dag, Graph, check_limits
 from engine.core.machine import Machine
 from engine.core.notices import RunEnded, RunStarted
-from engine.core.record import NO_VALUE, RunRecord
-from engine.core.states import FAILED, SUCCESS, RunState, TaskState
-from engine.errors import CodecError, DefinitionError, RunError, StorageError, StorageFull
+from engine.core.states import RunState, TaskState
+from engine.errors import DefinitionError, RunError, StorageError
 from engine.executors.guardian import Guardian, sweep
 from engine.executors.local import SequentialExecutor
-from engine.runtime.asking import asked_for
-from engine.runtime.carryover import Before, Carryover
 from engine.runtime.collector import no_collection, set_aside
 from engine.runtime.commands import Commands
 from engine.runtime.control import ControlServer
+from engine.runtime.entering import Entry
 from engine.runtime.gauges import Gauges, read_gauges
-from engine.runtime.history import GRAPHS, History, graphs_in, load_history, save_snapshot
-from engine.runtime.journal import pack_entries
 from engine.runtime.lanes import lanes_of, make_executors, worker_counts
 from engine.runtime.looking import Look, preview
 from engine.runtime.names import Names
 from engine.runtime.notify import NoticeMaker, Registered
-from engine.runtime.opening import About, Opened, open_run, session_entry
-from engine.runtime.options import RunOptions, lasting_flags
-from engine.runtime.origin import signed, words_of
+from engine.runtime.opening import About, Opened, open_run
+from engine.runtime.options import RunOptions
 from engine.runtime.outline import Outline
-from engine.runtime.plan import Plan, Wish, make_plan
-from engine.runtime.recovery import lost_results
 from engine.runtime.reloading import Reloader
 from engine.runtime.reporting import Live, Reporter, Several, Silent
-from engine.runtime.request import PlanMade, PlanRefused, Request, take_request
+from engine.runtime.request import PlanMade, Request, take_request
+from engine.runtime.restoring import Restoring
 from engine.runtime.run import Run
+from engine.runtime.run_files import RunFiles
 from engine.runtime.runner import Runner
 from engine.runtime.scope import EngineScope
 from engine.runtime.selection import check_ready, selected_nodes
 from engine.runtime.settings import Settings, settle
 from engine.runtime.signals import Signals
 from engine.runtime.snapshots import Snapshots
-from engine.runtime.values import RELEASED, Values
+from engine.runtime.values import Values
 from engine.state.sqlite_store import SqliteStore
-from engine.state.store import Row
 from engine.telemetry.metrics import Metrics, Sampler
 from engine.worker.clock import now
-from engine.worker.codec import ABSENT, BlobRef, Encoded, check_pickles
 from engine.worker.sendable import check_sendable
 from engine.worker.standard import hold_standard_streams, working_directory
 
@@ -142,25 +134,30 @@ class Launch:
         self.opened = opened
         self.request = request
         self.reporter = _reporter(request, settings)
-        self.plan = self._plan()
-        entered = self._enter_session()
-        record = opened.history.record
+        self.files = RunFiles(opened)
+        entry = Entry(opened, outline, about, settings, request)
+        self.plan = entry.plan
+        selected = selected_nodes(graph, settings.until, settings.only)
         self.machine = Machine(
             graph, lanes, limits=settings.limits, on_failure=settings.on_failure, random=random,
-            selected=selected_nodes(graph, settings.until, settings.only),
+            selected=selected,
         )
         self.names = Names([n.name for n in graph.nodes], self._expansion)
         self.values = Values(
-            graph, self.machine, read_blob=self._read_blob, reload=self._reload_values
-        )
-        self.carryover = self._restore(record)
-        self._record_session(entered)  # what is asked for can be done
-        self.scope = EngineScope(opened.run_id, settings.home, self.names, self._logs())
+            graph, self.machine, read_blob=self.files.read_blob, reload=self.files.values)
+        restoring = Restoring(self.machine, self.values, self.names, self.files, request,
+                              entry.plan, self.reporter.say)
+        if opened.resumed:
+            returned = graph.result is not None or about.form != "function"
+            restoring.restore(opened.history.record, returned=returned, selected=selected)
+        self.carryover = restoring.carryover
+        entry.record()  # what is asked for can be done: until here an error changes nothing
+        self.scope = EngineScope(opened.run_id, settings.home, self.names, self.files.logs)
         self.guardian = _guardian(opened, self.reporter)
         self.executors = make_executors(lanes, self.guardian)
         self.runner = Runner(
             self.machine, self.values, opened.store, self.executors, self.scope,
-            carryover=self.carryover, put_blob=self._put_blob, say=self.reporter.say,
+            carryover=self.carryover, put_blob=self.files.put_blob, say=self.reporter.say,
         )
         self.runner.linger = request.linger
         self.notices = NoticeMaker(
@@ -170,254 +167,23 @@ class Launch:
         self.sampler = Sampler(
             lambda: [pid for executor in self.executors.values() for pid in executor.pids()])
         self.look = Look(
-            self.machine, self.values, read_blob=self._read_blob, reload=self._read_aside)
+            self.machine, self.values, read_blob=self.files.read_blob,
+            reload=self.files.values_aside)
         self.commands = Commands(
             self.runner, self.names, look=self.look, gauges=self._gauges,
             reloader=Reloader(about, graph, outline, lanes, settings, self.values),
-            lane=settings.executor, rows=self._rows_aside)
+            lane=settings.executor, rows=self.files.rows_aside)
         self._signal: int | None = None
         self._killed = False
         self._leaving: threading.Timer | None = None
-        self._finished = False
-        """True once the history is complete and the store may be closed."""
 
     @property
     def graph(self) -> Graph:
         """The graph, with the code that runs now."""
         return self.machine.graph
 
-    # == what still counts ==================================================================
-
-    def _plan(self) -> Plan | None:
-        """Compare the graph with the one the run was started with. Raises CodeChanged."""
-        history = self.opened.history
-        if history.outline is None:
-            if self.request.dry_run:
-                raise PlanMade
-            return None
-        plan = make_plan(
-            history.outline, self.outline, history.record, self.settings.on_code_change
-        )
-        request = self.request
-        if request.dry_run or request.review is not None:
-            self._tell_plan(plan, history.outline)
-        if request.dry_run:
-            raise PlanMade
-        return plan if request.review is None else self._reviewed(plan, request.review)
-
-    def _tell_plan(self, plan: Plan, outline: Outline) -> None:
-        """Fill in what only a look at the plan needs."""
-        request, record = self.request, self.opened.history.record
-        if request.command != "retry":
-            plan.barred = frozenset(filter(record.was_interrupted, record.live_ids()))
-        if request.tasks:
-            plan.asked = asked_for(outline, record, request.command, request.tasks)
-        request.plan = plan
-
-    def _reviewed(
-        self, plan: Plan, review: Callable[[Plan], Mapping[int, Wish] | None]
-    ) -> Plan:
-        wishes = review(plan)
-        if wishes is None:
-            raise PlanRefused
-        chosen = plan.choose(wishes) if wishes else plan
-        self.request.plan = chosen
-        return chosen
-
-    def _enter_session(self) -> bytes:
-        """Take in who runs it now, and the graph where it is new or has changed; as stored."""
-        history = self.opened.history
-        entries: list[list[Any]] = [["O", self._about_entry(), session_entry()]]
-        plan = self.plan
-        if plan is None:
-            entries.append(["G", self.outline.to_data(), None, [], [], 0])
-        elif not plan.same:
-            entries.append(["G", self.outline.to_data(), list(plan.node_map),
-                            sorted(plan.stale), sorted(plan.rematch), history.graph_seq])
-        elif self.outline.to_data() != history.outline_data():
-            entries.append(["U", self.outline.to_data()])
-        data = pack_entries(entries)
-        # Folded now: what is read at the end follows it, or a changed graph would be taken over
-        # a second time.
-        history.apply(data)
-        return data
-
-    def _record_session(self, entered: bytes) -> None:
-        """Write down that the run goes on; until here an error leaves it as it was."""
-        history, store = self.opened.history, self.opened.store
-        words: dict[str, str] = {}
-        if self.plan is None or not self.plan.same:
-            graphs = sorted({*graphs_in(store.meta()), history.seq + 1})
-            words[GRAPHS] = ",".join(map(str, graphs))
-            history.graph_seq = history.seq + 1
-        history.seq = store.append(entered, {
-            **words, **words_of(self.opened.run_id),
-            "workflow": self.about.workflow, "file": self.about.file or "",
-            "identity": self.about.identity(), "state": str(RunState.RUNNING),
-            "updated": repr(now()), **({"created": repr(now())} if self.plan is None else {}),
-        })
-
-    def _about_entry(self) -> dict[str, Any]:
-        about, s = self.about, self.settings
-        return signed(self.opened.run_id, {
-            "workflow": about.workflow, "file": about.file, "form": about.form,
-            "parameters": about.encoded(), "cwd": os.getcwd(),
-            "executor": s.executor, "workers": s.workers, "durability": s.durability,
-            "flags": lasting_flags(self.request.options),
-        })
-
-    def _restore(self, record: RunRecord) -> Carryover:
-        """Give machine and values what is recorded, and reset what has to run again."""
-        machine, values = self.machine, self.values
-        machine.lost = self._lost_by_now
-        if not self.opened.resumed:
-            return Carryover(there=self._at_hand)
-        machine.restore(record)
-        values.slots = list(record.values)
-        values.errors = dict(record.errors)
-        failed = record.to_retry(unasked=self.request.command != "retry")
-        cut_short = [t for t in record.in_flight() if self._fails_on_interrupt(record.node_of(t))]
-        machine.fail_interrupted(cut_short, now())
-        self._reset_as_asked(failed)
-        stands = bytes(machine.state)
-        returned = self.graph.result is not None or self.about.form != "function"
-        lost = lost_results(self.graph, machine, values.kept if returned else (), self._there)
-        before: dict[int, Before] = dict(record.previous)
-        for k in lost:
-            spread = record.expansions.get(k) if k < record.size else None
-            if spread is not None:
-                before[k] = (*spread, record.marks.get(k))
-        if lost:
-            machine.recompute(lost, "its result is needed again and was not kept")
-        self._check_ready()
-        values.recount()
-        return Carryover(
-            before, done=lambda t: stands[t] == SUCCESS, there=self._there, marks=record.marks,
-            barred=lambda t: stands[t] == FAILED and (
-                t in cut_short or record.was_interrupted(t)),
-        )
-
-    def _check_ready(self) -> None:
-        """Raise DefinitionError if `only` leaves out what has to run before it."""
-        settings, graph = self.settings, self.graph
-        check_ready(
-            graph, selected_nodes(graph, settings.until, settings.only),
-            [s == SUCCESS for s in self.machine.state[:graph.size]],
-        )
-
-    def _fails_on_interrupt(self, node: int) -> bool:
-        return self.graph.nodes[node].spec.options.on_interrupt == "fail"
-
-    def _reset_as_asked(self, failed: list[int]) -> None:
-        """What the command names, or on a plain resume all that failed or was cancelled."""
-        request, machine = self.request, self.machine
-        ids = [tid for task in request.tasks for tid in self.names.find(task)]
-        if self.plan is not None:
-            machine.rerun(sorted(self.plan.rerun), now())
-            failed = [t for t in failed if machine.node_of(t) not in self.plan.left]
-        if request.command == "rerun":
-            self._insist(machine.rerun(ids, now()), ids)
-        elif request.command == "retry" and ids:
-            self._insist(machine.retry(ids, now()), ids)
-        else:
-            machine.retry(failed, now())
-
-    def _insist(self, reset: list[int], asked: Sequence[int]) -> None:
-        if not reset:
-            told = ", ".join(
-                f"{self.names.of(t, self.machine.node_of(t))} is "
-                f"{TaskState(self.machine.state[t]).name}" for t in asked
-            )
-            raise RunError(f"nothing to {self.request.command}: {told}")
-
-    def _lost_by_now(self) -> list[int]:
-        """In a live run: the results that are needed again, and were let go without being kept."""
-        machine = self.machine
-        lost = lost_results(self.graph, machine, (), self._at_hand)
-        for k in lost:
-            if k >= self.graph.size or machine.base[k] < 0:
-                continue
-            base, count = machine.base[k], machine.count[k]
-            items = range(base, base + count)
-            once = self._fails_on_interrupt(k)
-            self.carryover.put_aside(
-                k, base, count, machine.keys.get(k),
-                {t for t in items if machine.state[t] == SUCCESS},
-                {t for t in items if once and machine.state[t] == FAILED},
-            )
-        return lost
-
-    def _at_hand(self, tid: int) -> bool:
-        """True if the result of a success of this session can be had."""
-        value = self.values.slots[tid]
-        if value is RELEASED:
-            node = self.graph.nodes[self.machine.node_of(tid)]
-            return node.spec.options.persist
-        return value is not NO_VALUE and value is not ABSENT
-
-    def _there(self, tid: int) -> bool:
-        """True if a recorded result can be had now."""
-        value = self.values.slots[tid]
-        if not self._at_hand(tid):
-            return False
-        try:
-            if type(value) is BlobRef:
-                value = Encoded(self._read_blob(value))
-            if type(value) is Encoded:
-                check_pickles(value)
-        except CodecError as error:
-            name = self.names.of(tid, self.machine.node_of(tid))
-            self.reporter.say(f"the result of {name} cannot be opened and is made again: {error}")
-            return False
-        except (StorageError, OSError) as error:
-            self.reporter.say(f"a stored result is damaged and is made again: {error}")
-            return False
-        return True
-
-    # == storage behind the values ==========================================================
-
-    def _read_blob(self, ref: BlobRef) -> bytes:
-        assert self.opened.blobs is not None
-        return self.opened.blobs.get(ref)
-
-    def _put_blob(self, data: bytes) -> BlobRef:
-        if self.opened.blobs is None:
-            raise AssertionError("a run in memory has no blobs")
-        return self.opened.blobs.put(data, sync=self.opened.sync)
-
-    def _reload_values(self) -> Sequence[Any]:
-        return (self._record_at_end() if self._finished else self._load_record()).values
-
-    def _load_record(self) -> RunRecord:
-        """The record as it is on disk (or in the memory store) now."""
-        if self.opened.run_dir is None:
-            history = History()
-            history.read(self.opened.store.rows())
-            return history.record
-        store = self.opened.store
-        return load_history(self.opened.run_dir, store.rows, store.meta()).record
-
-    def _read_aside(self) -> Sequence[Any]:
-        """The results on disk, for a look: read beside whatever the run does meanwhile."""
-        if self.opened.run_dir is None:
-            return self._load_record().values
-        with closing(SqliteStore.read(self.opened.run_dir / "run.db")) as reader:
-            return load_history(self.opened.run_dir, reader.rows, reader.meta()).record.values
-
-    def _rows_aside(self) -> Iterator[Row]:
-        """The journal from its first row, read beside whatever the run does meanwhile."""
-        if self.opened.run_dir is None:
-            yield from self.opened.store.rows()
-            return
-        with closing(SqliteStore.read(self.opened.run_dir / "run.db")) as reader:
-            yield from reader.rows()
-
     def _gauges(self) -> Gauges:
         return read_gauges(self.machine, self.executors, lambda: self.sampler.latest)
-
-    def _logs(self) -> Path | None:
-        """Where the tasks' output is written; None for a run in memory."""
-        return self.opened.run_dir / "logs" if self.opened.run_dir is not None else None
 
     def _expansion(self, k: int) -> tuple[int, int, Sequence[str] | None] | None:
         base = self.machine.base[k]
@@ -431,7 +197,7 @@ class Launch:
         live = Live(self.opened.run_id, self.about.workflow, self.machine, self.names,
                     [n.name for n in self.graph.nodes], self._resumed_line(),
                     str(self.settings.home) if self.opened.run_dir is not None else None,
-                    self.outline, self.opened.history.record, self._logs(), self.commands,
+                    self.outline, self.opened.history.record, self.files.logs, self.commands,
                     self.scope.progress_of, self.scope.write_stray, self.look, self._gauges,
                     self._stop, self.runner.end_session, self._facts())
         self.reporter.begin(live)
@@ -444,7 +210,8 @@ class Launch:
             stack.enter_context(set_aside())
             self._tell_start()
             self._drive()
-        self._finish_files()
+        if self.runner.broken is None:
+            self.files.finish(self._figures())
         run = self._run(now() - began)
         self._tell_end(run)
         self.reporter.end(run)
@@ -482,7 +249,7 @@ class Launch:
         self.runner.bus.subscribe(self.metrics)
         self.runner.pollers.append(self.sampler.poll)
         if isinstance(self.opened.store, SqliteStore):
-            snapshots = Snapshots(self._write_snapshot)
+            snapshots = Snapshots(self.files.write_snapshot)
             self.runner.pollers += [snapshots.poll, self.opened.store.check_in_place]
             stack.callback(snapshots.close)
         stack.callback(self.sampler.close)
@@ -544,26 +311,6 @@ class Launch:
 
     # == the end ============================================================================
 
-    def _write_snapshot(self) -> None:
-        """The journal so far, folded. For a thread of its own; see `Snapshots`."""
-        opened = self.opened
-        assert opened.run_dir is not None and isinstance(opened.store, SqliteStore)
-        back = opened.store.read_back()
-        history = load_history(opened.run_dir, back.rows, back.meta())
-        save_snapshot(opened.run_dir, history, sync=opened.sync)
-
-    def _finish_files(self) -> None:
-        opened = self.opened
-        if opened.run_dir is None or self.runner.broken is not None:
-            return
-        history = opened.history
-        with suppress(StorageFull):  # figures are not worth waiting for room
-            opened.store.append(pack_entries([["T", self._figures()]]))
-        history.read(opened.store.rows(history.seq))
-        with suppress(StorageFull):  # the journal has it all; the snapshot is a shortcut
-            save_snapshot(opened.run_dir, history, sync=opened.sync)
-        self._finished = True
-
     def _figures(self) -> dict[str, Any]:
         """What this session did, in figures: kept with the run."""
         slots = sum(e.workers for lane, e in self.executors.items() if lane != "async")
@@ -572,17 +319,12 @@ class Launch:
     def _run(self, seconds: float) -> Run:
         counts = self._counts()
         return Run(
-            self.opened.run_id, self.about.workflow, self._record_at_end,
+            self.opened.run_id, self.about.workflow, self.files.record_at_end,
             lambda record: Names([n.name for n in self.graph.nodes], record.expansion),
             self.values.live, self._result,
             state=self.machine.run_state, why="", cause=self._cause(), counts=counts,
             seconds=seconds, signal=self._signal,
         )
-
-    def _record_at_end(self) -> RunRecord:
-        if self.opened.run_dir is None:
-            return self._load_record()
-        return self.opened.history.record
 
     def _counts(self) -> dict[str, int]:
         m = self.machine

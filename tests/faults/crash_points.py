@@ -102,8 +102,8 @@ def _before(owner: Any, attribute: str, act: Callable[..., None]) -> None:
 def _place(at: Callable[[str], None]) -> None:
     from engine.core.machine import Machine
     from engine.runtime import launch, opening, snapshots
+    from engine.runtime.entering import Entry
     from engine.runtime.journal import ChangePacker
-    from engine.runtime.launch import Launch
     from engine.runtime.runner import Runner
     from engine.state import disk, sqlite_store
     from engine.state.ownership import Ownership
@@ -113,7 +113,7 @@ def _place(at: Callable[[str], None]) -> None:
     _after(SqliteStore, "create", lambda *_: at("run-created"))
     _after(sqlite_store, "_claim", lambda *_: at("epoch-claimed"))
     _before(opening, "load_history", lambda *_: at("journal-opened"))
-    _after(Launch, "_record_session", lambda *_: at("session-recorded"))
+    _after(Entry, "record", lambda *_: at("session-recorded"))
     _after(launch, "_guardian", lambda *_: at("strays-swept"))
     _after(Machine, "take", lambda batch, *_: at("taken") if batch else None)
     _after(ChangePacker, "__call__", lambda *_: at("packed"))

@@ -32,6 +32,7 @@ from engine.core.states import CANCELLED, QUEUED, FailureReason, RunState
 from engine.core.tasks import TaskSpec
 from engine.errors import FlowForgeError, RunError, StorageError
 from engine.executors.base import Why
+from engine.runtime import entering, restoring
 from engine.runtime import launch as launching
 from engine.runtime import opening as openings
 from engine.runtime import recorder as recording
@@ -520,7 +521,8 @@ SETTINGS: Settings = settle(
 def _patched(world: World) -> Iterator[None]:
     """The world's clock, die and workers in the place of the engine's."""
     places: list[tuple[Any, str, Any]] = [
-        (module, "now", world.clock) for module in (launching, openings, recording, running)]
+        (module, "now", world.clock)
+        for module in (launching, entering, restoring, openings, recording, running)]
 
     def make(lanes: Sequence[str], guardian: object) -> dict[str, Executor]:
         world.executors = {lane: Executor(lane, world) for lane in dict.fromkeys(lanes)}
