@@ -6,6 +6,7 @@ Rule 2: each journey at the smallest size that it is made for, and at one with a
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import stat
@@ -170,6 +171,16 @@ def watched(terminal: Open, place: Place) -> tuple[subprocess.Popen[str], PtyTer
     return running, screen
 
 
+def shown_state(place: Place) -> str:
+    """The state of the latest run, as it is recorded."""
+    return str(json.loads(place.do("show", "latest", "--json").stdout)["state"])
+
+
+def generation(place: Place, task: str) -> int:
+    """Of one of its tasks."""
+    return int(json.loads(place.do("show", "latest", task, "--json").stdout)["generation"])
+
+
 def open_gate(place: Place) -> None:
     """Let the task that waits go on."""
     (place.path / "go").touch()
@@ -231,7 +242,9 @@ def test_a_subtree_is_run_again_after_its_plan_is_shown(
     screen.wait("everything downstream?")
     screen.press("y")
     screen.wait_gone("everything downstream?")
-    wait_for(lambda: (place.path / "ran").exists(), "the rerun")
+    # The first line said SUCCESS all along, as far as anybody can see.
+    wait_for(lambda: shown_state(place) == "SUCCESS" and generation(place, "total") == 2,
+             "the end of the rerun")
     screen.wait(head("SUCCESS"))
     assert "result: 20" in leave(screen)
     assert place.ran() == ["check 4", "double 2"]
