@@ -32,7 +32,8 @@ from flowforge_tui.strips import Line, fit
 
 if TYPE_CHECKING:
     from engine.front import Durations, ErrorInfo
-    from flowforge_tui.model import RunView, Try
+    from flowforge_tui.model import RunView
+    from flowforge_tui.run_columns import Try
     from flowforge_tui.shape import Section
 
 #: Rows that one message or value takes at most.
@@ -355,7 +356,7 @@ def _try_line(canvas: Canvas, a: Try, worker: int) -> Line:
 
 def tries_of(view: RunView, tid: int) -> Iterator[tuple[Try, int]]:
     """All known attempts of a task run, oldest first, and each one's worker."""
-    from flowforge_tui.model import Try
+    from flowforge_tui.run_columns import Try
 
     told = {(t.number, t.start): t for t in view.tries.get(tid, ())}
     found = list(_logged(view, tid))

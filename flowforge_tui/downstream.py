@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from engine.front import IS_TERMINAL
-from flowforge_tui.model import STATES, RunView
+from flowforge_tui.model import RunView
+from flowforge_tui.run_columns import STATES
 
 _ENDED = bytes(IS_TERMINAL[state] for state in range(STATES))
 

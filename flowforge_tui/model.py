@@ -1,20 +1,16 @@
-"""A run as the screen knows it: a pure fold over its changes, in columns.
+"""A run as the screen knows it: a pure fold over its changes, into columns (`run_columns`).
 
 Rule 1: a live run, an attached one, one long ended and a moment of its past are all this one
         model; only who feeds it differs (`feed`). Nothing here knows a terminal or a clock.
 Rule 2: only recorded changes enter, so that nothing is shown which the journal would
-        contradict. Counters equal a recount at every moment; a test holds that.
-Rule 3: a change costs what it changes: counters are kept a section and in all, and what asks
-        for attention (failed, running, up for retry) is at hand without a search.
-Rule 4: an expanded map's own entry stands for the group; its items are the task runs.
+        contradict.
+Rule 3: a change costs what it changes; successes, the bulk, are taken in by columns.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine import RunState, TaskState
@@ -30,20 +26,16 @@ from engine.front import (
     inherit,
     rested_since,
 )
-from flowforge_tui.attempts import NO_WORKER, AttemptLog, Ended, worker_of
+from flowforge_tui.attempts import NO_WORKER, Ended, worker_of
 from flowforge_tui.pace import Pace
-from flowforge_tui.shape import Section, Shape
+from flowforge_tui.run_columns import HOT, RunColumns, Try
+from flowforge_tui.shape import Shape
 
 if TYPE_CHECKING:
     from engine.front import Attempt, Change, ErrorInfo, Ran, RunRecord
     from flowforge_tui.history import Past
 
-STATES = len(TaskState)
 _PENDING, _RUNNING, _SUCCESS = TaskState.PENDING, TaskState.RUNNING, TaskState.SUCCESS
-
-#: States whose task runs are kept at hand a section, in the order in which they took it.
-HOT = (TaskState.FAILED, TaskState.UP_FOR_RETRY, TaskState.RUNNING, TaskState.CANCELLING)
-_IS_HOT = bytes(TaskState(i) in HOT for i in range(STATES))
 _HOT_BYTES = bytes(HOT)
 
 
@@ -53,192 +45,15 @@ class Reshaped(NamedTuple):
     shape: Shape
 
 
-class Try(NamedTuple):
-    """An attempt of a task run that failed at least once. Times as in `AttemptLog`."""
+class RunView(RunColumns):
+    """The columns of a run, and what changes do to them."""
 
-    number: int
-    generation: int
-    start: float
-    end: float
-    state: TaskState
-    reason: str
-    error: ErrorInfo | None
-
-
-class RunView:
-    """Columns indexed by task-run id; see `Shape` for what an id means."""
+    past: Past | None = None
+    """Keeps the changes for time travel, if somebody wants them kept."""
 
     def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        size = shape.size
-        self.state = bytearray(size)
-        self.number = array("I", bytes(4 * size))
-        """The last attempt's number; 0: none yet."""
-        self.start = array("d", bytes(8 * size))
-        self.end = array("d", bytes(8 * size))
-        """Of the last attempt, seconds since the epoch; 0.0: not known, or it runs."""
-        self.node = array("i", range(size))
-        """The node of each task run."""
-        self.section = array("I", shape.section_of)
-        """The section of each task run."""
-        self.spread: dict[int, tuple[int, int, Sequence[str] | None]] = {}
-        """Expanded node → (first item's id, number of items, their names or None)."""
-        self.previous: dict[int, tuple[int, int, Sequence[str] | None]] = {}
-        """The same of maps that start over, until they have their items again."""
-        self.generation: dict[int, int] = {}
-        """Where it is not 1."""
-        self.errors: dict[int, tuple[str, ErrorInfo]] = {}
-        """(reason, error) of the last failed attempt."""
-        self.why: dict[int, tuple[int, str]] = {}
-        """(cause's id or -1, text) of a state that no attempt decided."""
-        self.due: dict[int, float] = {}
-        """When the next attempt is due, of task runs UP_FOR_RETRY."""
-        self.worker: dict[int, int] = {}
-        """Which worker an announced attempt in hand is with, where that is known."""
-        self.tries: dict[int, tuple[Try, ...]] = {}
-        """All known attempts, oldest first, of task runs that have failed at least once."""
-        self.attempts = AttemptLog()
-        self.totals = [0] * STATES
-        self.counts: list[list[int]] = [[0] * STATES for _ in shape.sections]
-        """Section → state → number of its task runs in it."""
-        self.hot: dict[TaskState, list[dict[int, None]]] = {
-            state: [{} for _ in shape.sections] for state in HOT
-        }
-        """State → section → ids of the task runs in it, in the order in which they took it."""
-        self.run_state = RunState.PENDING
-        self.run_why = ""
-        self.began = 0.0
-        self.ended = 0.0
-        """When the run took a state that ends a session; 0.0 while it goes on."""
-        self.rests: list[tuple[float, float]] = []
-        """From when to when it did not run, as in `RunRecord`."""
-        self.latest = 0.0
-        """The latest moment that a change told of."""
-        self.session = 0.0
-        """When the session began that goes on, or the last one; as far as changes told of it."""
-        self.version = 0
-        """Counts up with every batch of changes."""
-        self._dirty: set[int] = set()
-        """Sections that the batch in hand changed."""
-        self._touched: dict[int, int] = {}
-        """Section → the version that last changed it, the latest at the end."""
-        self._runs: dict[int, Sequence[int]] = {}
-        """Section → ids of its task runs, of sections with several maps."""
+        super().__init__(shape)
         self._pace = Pace(self)
-        self.past: Past | None = None
-        """Keeps the changes for time travel, if somebody wants them kept."""
-        for section in shape.sections:
-            self.counts[section.place][_PENDING] = len(section.nodes)
-        self.totals[_PENDING] = size
-        self._fold: dict[type, Callable[[Any], None]] = {
-            Succeeded: self._succeeded, Failed: self._failed, Started: self._started,
-            Moved: self._moved, Reset: self._reset, Expanded: self._expanded,
-            RunMoved: self._run_moved, Ended: self._ended_well,
-            Reshaped: lambda change: self.reshape(change.shape), Restored: self._restored,
-        }
-
-    # -- reading ----------------------------------------------------------------------------
-
-    @property
-    def size(self) -> int:
-        """How many task runs there are; a mapped task counts by its items."""
-        return sum(self.totals)
-
-    def state_of(self, tid: int) -> TaskState:
-        """The state of a task run."""
-        return TaskState(self.state[tid])
-
-    def is_group(self, tid: int) -> bool:
-        """True for the own entry of an expanded map."""
-        return tid in self.spread
-
-    def is_live(self, tid: int) -> bool:
-        """True for a task run that counts; False for a group, and what a reset left behind."""
-        node = self.node[tid]
-        if tid == node:
-            return tid not in self.spread
-        spread = self.spread.get(node)
-        return spread is not None and 0 <= tid - spread[0] < spread[1]
-
-    def name_of(self, tid: int) -> str:
-        """`double`, `double[3]`, `double[eu-west]`. Untrusted text."""
-        node = self.node[tid]
-        name = self.shape.names[node]
-        return name if tid == node else f"{name}[{self.label_of(tid)}]"
-
-    def label_of(self, tid: int) -> str:
-        """What stands in the brackets of an item's name; empty for a plain node."""
-        spread = self.spread.get(self.node[tid])
-        if spread is None or tid == self.node[tid]:
-            return ""
-        base, _, keys = spread
-        return keys[tid - base] if keys is not None else str(tid - base)
-
-    def generation_of(self, tid: int) -> int:
-        """The generation of a task run, from 1."""
-        return self.generation.get(tid, 1)
-
-    def section_of(self, tid: int) -> Section:
-        """The section that a task run is in."""
-        return self.shape.sections[self.section[tid]]
-
-    def items(self, node: int) -> Sequence[int]:
-        """The task runs of a node: of an expanded map, its items."""
-        spread = self.spread.get(node)
-        return (node,) if spread is None else range(spread[0], spread[0] + spread[1])
-
-    def runs_of(self, section: Section) -> Sequence[int]:
-        """The ids of a section's task runs, in order; indexable, never copied."""
-        if not section.mapped:
-            return section.nodes
-        if len(section.nodes) == 1:
-            return self.items(section.nodes[0])
-        runs = self._runs.get(section.place)
-        if runs is None:
-            runs = Chained([self.items(node) for node in section.nodes])
-            self._runs[section.place] = runs
-        return runs
-
-    def is_spread(self, section: Section) -> bool:
-        """True if all that is mapped in it has its items."""
-        return all(node in self.spread for node in section.nodes if self.shape.is_mapped(node))
-
-    def live_ids(self) -> Iterator[int]:
-        """All task runs, section by section."""
-        for section in self.shape.sections:
-            yield from self.runs_of(section)
-
-    def ids_of(self, state: TaskState) -> list[int]:
-        """All task runs in a hot state, section by section, by id."""
-        return [tid for ids in self.hot[state] for tid in sorted(ids)]
-
-    def seconds(self, tid: int, now: float) -> float:
-        """How long the last attempt took, or has taken by `now`; 0.0 if none has begun."""
-        start = self.start[tid]
-        if not start:
-            return 0.0
-        running = self.state[tid] in (_RUNNING, TaskState.CANCELLING)
-        end = now if running or not self.end[tid] else self.end[tid]
-        return max(0.0, end - start)
-
-    def elapsed(self, now: float) -> float:
-        """Seconds that the run has run, to its end if it has one: without those between its
-        sessions."""
-        return self.ran(self.began, self.ended or now) if self.began else 0.0
-
-    def ran(self, since: float, until: float) -> float:
-        """Of the seconds between two moments, those in which the run ran."""
-        rested = sum(max(0.0, min(until, b) - max(since, a)) for a, b in self.rests)
-        return max(0.0, until - since - rested)
-
-    def changed_since(self, version: int) -> list[int]:
-        """The sections that changed after a `version`; each who asks keeps count of its own."""
-        changed = []
-        for place, at in reversed(self._touched.items()):
-            if at <= version:
-                break
-            changed.append(place)
-        return changed
 
     @property
     def pace(self) -> Pace:
@@ -251,42 +66,13 @@ class RunView:
 
     def apply(self, changes: Sequence[Change | Ended | Reshaped]) -> None:
         """Fold recorded changes, in order; successes as the engine has them, or in columns."""
-        fold = self._fold
         for change in changes:
-            apply = fold.get(type(change))
-            if apply is not None:
-                apply(change)
+            fold = _FOLD.get(type(change))
+            if fold is not None:
+                fold(self, change)
         self._note_version()
         if self.past is not None:
             self.past.note(changes)
-
-    def _note_version(self) -> None:
-        self.version += 1
-        for place in self._dirty:
-            self._touched.pop(place, None)
-            self._touched[place] = self.version
-        self._dirty.clear()
-
-    def _set(self, tid: int, new: int) -> None:
-        """A task run takes a state; the counters follow."""
-        old = self.state[tid]
-        self.state[tid] = new
-        if old == new or not self.is_live(tid):
-            return
-        section = self.section[tid]
-        counts = self.counts[section]
-        counts[old] -= 1
-        counts[new] += 1
-        self.totals[old] -= 1
-        self.totals[new] += 1
-        if _IS_HOT[old]:
-            self.hot[TaskState(old)][section].pop(tid, None)
-            self.due.pop(tid, None)
-        if _IS_HOT[new]:
-            self.hot[TaskState(new)][section][tid] = None
-        if new != TaskState.CANCELLING:
-            self.worker.pop(tid, None)
-        self._dirty.add(section)
 
     def _succeeded(self, change: Succeeded) -> None:
         if change.attempts:
@@ -335,22 +121,6 @@ class RunView:
             number[tid] = n
             start[tid] = s
             end[tid] = e
-
-    def _count_successes(self, tids: Sequence[int], old: bytes) -> None:
-        """Task runs go from their `old` states to SUCCESS; none is named twice."""
-        section, totals = self.section, self.totals
-        places = [section[tid] for tid in tids]
-        if places.count(places[0]) == len(places):
-            moved = [((places[0], s), old.count(s)) for s in set(old)]
-        else:
-            moved = list(Counter(zip(places, old, strict=True)).items())
-        for (place, s), number in moved:
-            counts = self.counts[place]
-            counts[s] -= number
-            counts[_SUCCESS] += number
-            totals[s] -= number
-            totals[_SUCCESS] += number
-            self._dirty.add(place)
 
     def _redeemed(self, ended: Ended, i: int) -> None:
         """A task run that had failed before has succeeded."""
@@ -432,30 +202,11 @@ class RunView:
             elif isinstance(inner, Moved):
                 self._moved(inner._replace(ran=None))
             else:
-                self._fold[type(inner)](inner)
+                _FOLD[type(inner)](self, inner)
 
     def _stands(self, a: Attempt, state: TaskState) -> None:
         self._set(a.tid, state)
         self.number[a.tid], self.start[a.tid], self.end[a.tid] = a.number, a.start, a.end
-
-    def _drop_items(self, node: int) -> None:
-        """A map starts over: its items count no more, and its own entry does again."""
-        before = self.previous[node] = self.spread.pop(node)
-        for tid in range(before[0], before[0] + before[1]):
-            self._uncount(tid)
-        self._runs.pop(self.section[node], None)
-        self.state[node] = _PENDING
-        self.counts[self.section[node]][_PENDING] += 1
-        self.totals[_PENDING] += 1
-        self._dirty.add(self.section[node])
-
-    def _uncount(self, tid: int) -> None:
-        state, section = self.state[tid], self.section[tid]
-        self.counts[section][state] -= 1
-        self.totals[state] -= 1
-        if _IS_HOT[state]:
-            self.hot[TaskState(state)][section].pop(tid, None)
-            self.worker.pop(tid, None)
 
     def _expanded(self, change: Expanded) -> None:
         node, base, size = change.node, change.base, change.size
@@ -479,19 +230,6 @@ class RunView:
                 self.number[old], self.start[old], self.end[old])
             if old in self.generation:
                 self.generation[new] = self.generation[old]
-
-    def _grow(self, upto: int, node: int, base: int) -> None:
-        """Make room for ids below `upto`; those from `base` on belong to `node`."""
-        more = upto - len(self.state)
-        if more > 0:
-            self.state.extend(bytes(more))
-            self.number.frombytes(bytes(4 * more))
-            self.start.frombytes(bytes(8 * more))
-            self.end.frombytes(bytes(8 * more))
-            self.node.extend([-1] * more)
-            self.section.extend([0] * more)
-        self.node[base:upto] = array("i", [node]) * (upto - base)
-        self.section[base:upto] = array("I", [self.section[node]]) * (upto - base)
 
     def _run_moved(self, change: RunMoved) -> None:
         before, self.run_state, self.run_why = self.run_state, change.state, change.why
@@ -542,8 +280,6 @@ class RunView:
         for tid, node in enumerate(self.node):
             if node >= 0:
                 self.section[tid] = shape.section_of[node]
-        self.counts = [[0] * STATES for _ in shape.sections]
-        self.hot = {state: [{} for _ in shape.sections] for state in HOT}
         self._recount()
         self._note_version()
         if self.past is not None:
@@ -575,25 +311,6 @@ class RunView:
                 self.why[tid] = (-1, "was interrupted")
         self._note_version()
 
-    def _recount(self) -> None:
-        """Derive the counters from the states."""
-        self._runs.clear()
-        self.totals = [0] * STATES
-        for section in self.shape.sections:
-            ids = self.runs_of(section)
-            if isinstance(ids, range):
-                states = bytes(self.state[ids.start:ids.stop])
-            else:
-                states = bytes(self.state[tid] for tid in ids)
-            counts = self.counts[section.place] = [states.count(s) for s in range(STATES)]
-            for s, n in enumerate(counts):
-                self.totals[s] += n
-            for state in HOT:
-                found = {} if not counts[state] else {
-                    tid: None for tid, s in zip(ids, states, strict=True) if s == state}
-                self.hot[state][section.place] = found
-            self._dirty.add(section.place)
-
     def _seed_attempts(self) -> None:
         """The last attempt of each task run is all that a record has of them."""
         ended = [tid for tid in self.live_ids() if self.end[tid] and self.start[tid]]
@@ -607,40 +324,10 @@ class RunView:
                                reason, error)
 
 
-class Chained(Sequence[int]):
-    """Several runs of ids one after the other, without a copy of them."""
-
-    def __init__(self, parts: list[Sequence[int]]) -> None:
-        self._parts = parts
-        self._ends: list[int] = []
-        total = 0
-        for part in parts:
-            total += len(part)
-            self._ends.append(total)
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if index < 0:
-            index += len(self)
-        part = bisect_right(self._ends, index)
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        before = self._ends[part - 1] if part else 0
-        return self._parts[part][index - before]
-
-    def position(self, tid: int) -> int:
-        """Where an id is; -1 if it is not there. As fast as there are few parts."""
-        before = 0
-        for part, end in zip(self._parts, self._ends, strict=True):
-            if tid in part:
-                return before + part.index(tid)
-            before = end
-        return -1
-
-    def __iter__(self) -> Iterator[int]:
-        for part in self._parts:
-            yield from part
+#: What each kind of change does; those that are not here are none of the screen's.
+_FOLD: dict[type, Callable[[RunView, Any], None]] = {
+    Succeeded: RunView._succeeded, Failed: RunView._failed, Started: RunView._started,
+    Moved: RunView._moved, Reset: RunView._reset, Expanded: RunView._expanded,
+    RunMoved: RunView._run_moved, Ended: RunView._ended_well, Restored: RunView._restored,
+    Reshaped: lambda view, change: view.reshape(change.shape),
+}

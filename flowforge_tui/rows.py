@@ -12,7 +12,6 @@ Rule 5: a refresh costs what changed since the last one.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from itertools import islice
@@ -22,7 +21,9 @@ from engine import TaskState
 from engine.front import IS_TERMINAL
 from flowforge_tui.fenwick import Sizes
 from flowforge_tui.filter_terms import Filter
-from flowforge_tui.model import HOT, STATES, Chained, RunView
+from flowforge_tui.ids import Chained, position
+from flowforge_tui.model import RunView
+from flowforge_tui.run_columns import HOT, STATES
 from flowforge_tui.shape import Section, Shape
 
 GROUP, SECTION, CHAIN, TASK, REST = "group", "section", "chain", "task", "rest"
@@ -728,21 +729,6 @@ def foremost(counts: Sequence[int]) -> TaskState:
 def rank(counts: Sequence[int]) -> int:
     """Where a block stands if what asks for attention comes first."""
     return _URGENCY[foremost(counts)]
-
-
-def position(tids: Sequence[int], tid: int) -> int:
-    """Where an id is in a row of ids, mostly sorted ones; -1 if it is not there."""
-    if isinstance(tids, Chained):
-        return tids.position(tid)
-    if isinstance(tids, range):
-        return tids.index(tid) if tid in tids else -1
-    at = bisect_left(tids, tid)
-    if at < len(tids) and tids[at] == tid:
-        return at
-    try:
-        return tids.index(tid)
-    except ValueError:
-        return -1
 
 
 def is_single(section: Section) -> bool:

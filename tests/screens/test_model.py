@@ -18,7 +18,8 @@ from hypothesis.stateful import (
 
 from engine import RunState, TaskState
 from engine.front import Outline
-from flowforge_tui.model import HOT, RunView
+from flowforge_tui.model import RunView
+from flowforge_tui.run_columns import HOT
 from flowforge_tui.shape import Shape
 from tests.core.driver import Driver
 from tests.core.test_machine_stateful import graphs
