@@ -64,6 +64,9 @@ OWN = 2e-6
 class Dispatch(Spread):
     """Start, outcomes in, work out, retries, and the verdict."""
 
+    batch_seconds = 0.0
+    """Seconds that the last batch is measured to take; INFINITE with one not measured yet."""
+
     # == start =============================================================================
 
     def start(self, now: float) -> None:
@@ -156,7 +159,7 @@ class Dispatch(Spread):
         size, state, node_of = self.graph.size, self.state, self.item_node
         nodes, in_hand, solo, slot_of = self.graph.nodes, self.in_hand, self._solo, self._slot
         cost_of, paused, hand_out = self.cost, self.paused_nodes, out.append
-        first_tries = not self.tries and not self.generation
+        first_tries, budget = not self.tries and not self.generation, seconds
         while seconds > 0 and share > 0:
             got = queue.pop(share)
             if got is None:
@@ -201,7 +204,8 @@ class Dispatch(Spread):
                     break
                 continue
             if seconds != INFINITE:
-                seconds = seconds - (cost + OWN) * (stop - start) if cost >= 0 else 0.0
+                seconds = seconds - (cost + OWN) * (stop - start) if cost >= 0 else -INFINITE
+        self.batch_seconds = budget - seconds
         self._flush_fresh()
         return out
 
@@ -233,6 +237,8 @@ class Dispatch(Spread):
         elif status is QUEUED:
             self.state[tid] = QUEUED
             self._queue(tid, tid + 1, a.node.index, front=True)
+            if tid not in self.tries:
+                self.first_start.pop(tid, None)  # it has not begun: its deadline has not, either
         elif self.halted == "drain" and status is CANCELLED:
             self.tries[tid] = a.number  # interrupted: runs again on resume, uncharged
         elif self.state[tid] == CANCELLING:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from engine.core.dispatch import INFINITE, Dispatch
+from engine.core.dispatch import INFINITE, OWN, Dispatch
 from engine.core.events import (
     Restored,
     RunMoved,
@@ -37,7 +37,7 @@ from engine.core.states import (
     TaskState,
 )
 
-__all__ = ["INFINITE", "Machine"]
+__all__ = ["INFINITE", "OWN", "Machine"]
 
 
 class Taken(NamedTuple):

@@ -28,7 +28,7 @@ from engine.core.events import (
     Stop,
     Succeeded,
 )
-from engine.core.machine import INFINITE, Machine
+from engine.core.machine import INFINITE, OWN, Machine
 from engine.core.states import SUCCESS, RunState
 from engine.errors import RunError, StorageError, StorageFull
 from engine.executors.base import Executor
@@ -53,6 +53,7 @@ LONGEST_BATCH = 0.25
 TINY = 10e-6
 #: Who took a batch of such less than this ago (seconds) comes for more; else others are to help.
 SOON = 0.01
+NOBODY = 0, 0.0
 #: Results larger than this many bytes go to a blob of their own.
 BLOB_BYTES = 256 * 1024
 #: Live exceptions kept: each holds its frames alive, and one is enough to raise.
@@ -107,8 +108,8 @@ class Runner:
         self._lock = threading.Lock()
         self._work = {lane: threading.Condition(self._lock) for lane in executors}
         self._idle = dict.fromkeys(executors, 0)
-        self._alone = (0, 0.0)
-        """Which thread took a batch that is not worth sharing, and when."""
+        self._alone = NOBODY
+        """Which thread took a batch that is not worth sharing, and when, until it comes back."""
         self._inbox: deque[list[Attempt]] = deque()
         self._recorder = Recorder(store, self.bus.publish, self._tell)
         self._closing = False
@@ -205,6 +206,8 @@ class Runner:
             self.machine.finish(finished, now())
 
     def _take(self, lane: str) -> list[Attempt]:
+        if self._alone[0] == threading.get_ident():
+            self._alone = NOBODY
         queue = self.machine.queues.get(lane)
         if not queue or self._closing:
             return []
@@ -213,12 +216,17 @@ class Runner:
             flying = len(executor.in_hand())
             return self.machine.take(lane, now(), INFINITE, max(1, executor.workers - flying))
         share = -(-queue.count // executor.workers)
-        if self._for_one_alone(lane):
+        alone = self._for_one_alone(lane)
+        if alone:
             if self._one_is_at_it():
                 return []
-            share, self._alone = queue.count, (threading.get_ident(), now())
+            share = queue.count
         seconds = max(BATCH_SECONDS, COMMITS_PER_BATCH * self.store.commit_seconds)
-        return self.machine.take(lane, now(), min(seconds, LONGEST_BATCH), share)
+        batch = self.machine.take(lane, now(), min(seconds, LONGEST_BATCH), share)
+        # Where longer ones came with it, nobody is kept from the others of these.
+        if alone and self.machine.batch_seconds < len(batch) * (TINY + OWN):
+            self._alone = threading.get_ident(), now()
+        return batch
 
     def _for_one_alone(self, lane: str) -> bool:
         """True if what comes next is too little to be shared by threads."""
@@ -226,8 +234,7 @@ class Runner:
 
     def _one_is_at_it(self) -> bool:
         """True if another thread has such in hand, and soon comes for more."""
-        who, since = self._alone
-        return who != threading.get_ident() and now() - since < SOON
+        return now() - self._alone[1] < SOON
 
     def _conclude(self, taker: str = "") -> tuple[int, list[Expand | Stop]]:
         """The end of each step: the ticket to settle, and what to do then, without the lock.
@@ -292,7 +299,9 @@ class Runner:
         for lane, idle in self._idle.items():
             if idle:
                 queue = self.machine.queues.get(lane)
-                if queue and not (lane == taker and self._for_one_alone(lane)):
+                if queue and not (
+                    lane == taker and self._for_one_alone(lane) and self._one_is_at_it()
+                ):
                     self._work[lane].notify(min(idle, queue.count))
 
     # == what is recorded, outside the lock =================================================
@@ -496,7 +505,8 @@ class Runner:
     def _held_up(self, at: float) -> bool:
         """True if the thread to which work was left does not come for it."""
         return (self._idle.get("thread", 0) > 0 and bool(self.machine.queues["thread"])
-                and not self.machine.paused and at - self._alone[1] > SOON)
+                and not self.machine.paused and not self.machine.halted
+                and at - self._alone[1] > SOON)
 
     def _slept(self, seconds: float) -> None:
         """The machine was suspended: no attempt is to time out for that."""

@@ -170,3 +170,20 @@ def test_of_two_that_run_one_ends_and_the_other_is_still_waited_for_in_a_doze(be
     Bed(run).dozes()
     run.ask("close")
     assert str(run.end().state) == "SUCCESS"
+
+
+def test_what_is_left_in_the_queue_of_a_run_that_has_stopped_keeps_nobody_awake(bench: Bench):
+    @task
+    def fails(i, folder):
+        raise ValueError(i)
+
+    @workflow(on_failure="stop")
+    def flow(folder: str):
+        fails.partial(folder=folder).map(list(range(50)))
+
+    run = Watched(bench, flow, executor="thread", workers=2, linger=True)
+    run.run_until("FAILED")
+    bed = Bed(run)
+    bed.dozes()
+    run.ask("close")
+    assert str(run.end().state) == "FAILED"
