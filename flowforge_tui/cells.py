@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from engine import RunState, TaskState
 from engine.front import IS_TERMINAL, wording
 from flowforge_tui.amounts import brief_number, brief_seconds
+from flowforge_tui.blocks import CHAIN, GROUP, REST, TASK, Block
 from flowforge_tui.charts import area, fitted
 from flowforge_tui.look import word
-from flowforge_tui.rows import CHAIN, GROUP, REST, TASK, Block, Row, Rows, foremost
+from flowforge_tui.ordering import foremost
+from flowforge_tui.rows import Row, Rows
 
 if TYPE_CHECKING:
     from flowforge_tui.look import Look

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engine.front import LOOKS, wording
 from flowforge_tui.graph_parts import counts_of, depths_of
-from flowforge_tui.rows import foremost
+from flowforge_tui.ordering import foremost
 from flowforge_tui.tables import columns, shown
 
 if TYPE_CHECKING:

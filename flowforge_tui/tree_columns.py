@@ -15,9 +15,9 @@ from rich.style import Style
 
 from engine import TaskState
 from engine.front import IS_TERMINAL
+from flowforge_tui.blocks import GROUP, REST, TASK
 from flowforge_tui.cells import SPARK, Cells
 from flowforge_tui.look import ACCENT, BOLD, DIM, FAINT, PLAIN, WARN, Look, state_style
-from flowforge_tui.rows import GROUP, REST, TASK
 from flowforge_tui.safe_text import safe_line
 from flowforge_tui.strips import Line, fit
 

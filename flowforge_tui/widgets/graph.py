@@ -26,7 +26,7 @@ from flowforge_tui.graph_parts import Part, Vertex, around, counts_of, stages
 from flowforge_tui.keys import DETAIL_KEYS, GRAPH_KEYS, MOVE_KEYS, bindings
 from flowforge_tui.look import BAD, BOLD, CURSOR, DIM, FAINT, GOOD, PLAIN, Look, state_style
 from flowforge_tui.model import RunView
-from flowforge_tui.rows import foremost
+from flowforge_tui.ordering import foremost
 from flowforge_tui.run_columns import STATES
 from flowforge_tui.safe_text import safe_line
 from flowforge_tui.shape import Section, Shape

@@ -21,13 +21,16 @@ from textual.message import Message
 from textual.strip import Strip
 
 from engine import TaskState
+from flowforge_tui import finding
+from flowforge_tui.blocks import GROUP, REST, TASK
 from flowforge_tui.cells import Cells, Teller
 from flowforge_tui.filtering import FAILED_ONLY, FilterError, parse
 from flowforge_tui.keys import MOVE_KEYS, RUN_KEYS, TREE_OWN_KEYS, Key, bindings
 from flowforge_tui.look import Look
 from flowforge_tui.marking import Marked, same_error
 from flowforge_tui.model import RunView
-from flowforge_tui.rows import GROUP, REST, TASK, Caps, Row, Rows, Sort
+from flowforge_tui.ordering import Sort
+from flowforge_tui.rows import Caps, Row, Rows
 from flowforge_tui.shape import Section, Shape
 from flowforge_tui.tree_columns import Columns, bar_style, paint
 from flowforge_tui.widgets.lines import LineView
@@ -85,7 +88,7 @@ class TaskTree(LineView):
             """The path of the nested workflow, if it is one."""
             if self.row is None or self.row.kind != GROUP:
                 return None
-            return self.tree.tree_rows.groups[self.row.id]
+            return self.tree.tree_rows.blocks.groups[self.row.id]
 
         def can_replace(self, message: Message) -> bool:
             """Only the last place counts."""
@@ -336,7 +339,7 @@ class TaskTree(LineView):
         running = (TaskState.RUNNING, TaskState.CANCELLING)
         if kind == TASK and self.view.state_of(id) in running:
             return False
-        at = self.tree_rows.running()
+        at = finding.running(self.tree_rows)
         if at < 0:
             return False
         row = self.tree_rows.row(at)
@@ -534,7 +537,7 @@ class TaskTree(LineView):
 
     def _to_failure(self, *, back: bool) -> None:
         kind, id = self._at if self._at is not None else (GROUP, -1)
-        tid = self.tree_rows.failure(kind, id, back=back)
+        tid = finding.failure(self.tree_rows, kind, id, back=back)
         if tid < 0:
             filtered = self.tree_rows.filter is not None
             self._say("no failed task run matches the filter" if filtered
@@ -547,7 +550,7 @@ class TaskTree(LineView):
     def action_follow(self) -> None:
         """Have the cursor go along with what runs, until it is moved."""
         self.follows = not self.follows
-        if self.follows and self.tree_rows.running() < 0:
+        if self.follows and finding.running(self.tree_rows) < 0:
             self._say("nothing runs that has a row; the cursor goes there once something does")
         self.post_message(self.Changed(self))
         self.frame()

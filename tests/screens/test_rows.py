@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 
 from engine import TaskState
+from flowforge_tui import finding
+from flowforge_tui.blocks import CHAIN, GROUP, REST, SECTION, TASK
 from flowforge_tui.filtering import parse
 from flowforge_tui.marking import Marked, cause_of, same_error
 from flowforge_tui.model import RunView
-from flowforge_tui.rows import CHAIN, GROUP, REST, SECTION, TASK, Caps, Rows, Sort
+from flowforge_tui.ordering import Sort
+from flowforge_tui.rows import Caps, Rows
 from tests.core.graphs import chain_graph
 from tests.screens.made import attempt, succeeded
 from tests.screens.scenes import NOW, Scene, nightly_etl
@@ -148,6 +151,13 @@ def test_a_filter_shows_what_matches_with_its_parents():
     assert len(rows) > 10
 
 
+def watched(filter):
+    """How many task runs a filter looks at from now on, a number a time."""
+    asked, select = [], filter.select
+    filter.select = lambda view, ids, now: (asked.append(len(ids)), select(view, ids, now))[1]
+    return asked
+
+
 def test_the_filter_looks_again_at_what_changed_alone():
     s = nightly_etl()
     rows = Rows(s.view)
@@ -156,9 +166,7 @@ def test_the_filter_looks_again_at_what_changed_alone():
     s.fail(extract[5])
     rows.refresh(NOW)
     assert rows.is_stale
-    asked = []
-    keep = rows._keep
-    rows._keep = lambda ids: (asked.append(len(ids)), keep(ids))[1]
+    asked = watched(rows.filter)
     rows.refilter(NOW)
     assert asked == [1000]
     assert "  extract[5]" in listed(rows) and not rows.is_stale
@@ -168,10 +176,9 @@ def test_typing_on_looks_at_the_last_matches_alone():
     s = nightly_etl()
     rows = Rows(s.view)
     rows.set_filter(parse("412"), NOW)
-    asked = []
-    keep = rows._keep
-    rows._keep = lambda ids: (asked.append(len(ids)), keep(ids))[1]
-    rows.set_filter(parse("4123"), NOW)
+    wanted = parse("4123")
+    asked = watched(wanted)
+    rows.set_filter(wanted, NOW)
     assert sum(asked) < 1000
     assert rows.hits == 20  # 4123, 14123 … 94123, 41230 … 41239
 
@@ -212,5 +219,5 @@ def test_an_empty_run_has_no_rows():
 
     rows = Rows(RunView(Shape.empty()))
     assert len(rows) == 0
-    assert rows.failure(GROUP, -1) == -1
-    assert rows.running() == -1
+    assert finding.failure(rows, GROUP, -1) == -1
+    assert finding.running(rows) == -1

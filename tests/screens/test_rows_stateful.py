@@ -7,16 +7,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from engine import TaskState
+from flowforge_tui import blocks as blocks_module
+from flowforge_tui import finding
 from flowforge_tui import rows as rows_module
+from flowforge_tui.blocks import CHAIN, GROUP, REST, SECTION, TASK
 from flowforge_tui.filtering import parse
-from flowforge_tui.rows import CHAIN, GROUP, REST, SECTION, TASK, Caps, Rows, Sort
+from flowforge_tui.ordering import Sort
+from flowforge_tui.rows import Caps, Rows
 from tests.core.test_machine_stateful import graphs
 from tests.screens.test_model import ViewMachine, Watched
 
 FILTERS = ["", "state:failed,retry", "n1", "-n2", "state:ok", "[1]", "tries>1", "nothing"]
 
 #: So small that the few task runs of a made-up workflow fold, rest and chain.
-TINY = {"FEW": 1, "SMALL": 2, "_CHAIN_LEAST": 2}
+TINY = {(rows_module, "FEW"): 1, (blocks_module, "_SMALL"): 2, (blocks_module, "_CHAIN_LEAST"): 2}
 
 
 class RowsMachine(ViewMachine):
@@ -26,9 +30,9 @@ class RowsMachine(ViewMachine):
                 places=st.lists(st.sampled_from(["", "", "a", "a/b", "c"]), min_size=10,
                                 max_size=10))
     def begin(self, built, stop, places):
-        self.kept = {name: getattr(rows_module, name) for name in TINY}
-        for name, value in TINY.items():
-            setattr(rows_module, name, value)
+        self.kept = {of: getattr(*of) for of in TINY}
+        for of, value in TINY.items():
+            setattr(*of, value)
         graph, sizes = built
         for node, group in zip(graph.nodes, places):
             node.group = group
@@ -37,8 +41,8 @@ class RowsMachine(ViewMachine):
         self.d.start()
 
     def teardown(self):
-        for name, value in getattr(self, "kept", {}).items():
-            setattr(rows_module, name, value)
+        for of, value in getattr(self, "kept", {}).items():
+            setattr(*of, value)
 
     @rule(data=st.data(), opened=st.booleans())
     def open_or_fold(self, data, opened):
@@ -99,13 +103,13 @@ class RowsMachine(ViewMachine):
         failed = {t for t in self.rows.matches() if self.d.view.state[t] == TaskState.FAILED}
         at, seen = (GROUP, -1), []
         for _ in failed:
-            tid = self.rows.failure(*at, back=back)
+            tid = finding.failure(self.rows, *at, back=back)
             assert self.rows.reveal(tid) >= 0
             seen.append(tid)
             at = (TASK, tid)
         assert set(seen) == failed and len(seen) == len(failed)
         if failed:
-            assert self.rows.failure(*at, back=back) == seen[0]
+            assert finding.failure(self.rows, *at, back=back) == seen[0]
 
     # -- what must hold -----------------------------------------------------------------------
 
@@ -134,7 +138,7 @@ class RowsMachine(ViewMachine):
             return
         rows, view = self.rows, self.d.view
         rows.refresh(self.d.now)
-        for block in rows._blocks.values():
+        for block in rows.blocks.by_key.values():
             if block.kind == GROUP:
                 tids = [t for place in block.places
                         for t in view.runs_of(view.shape.sections[place])]
@@ -156,8 +160,8 @@ class RowsMachine(ViewMachine):
         if rows.sort is Sort.DURATION:
             rows.resort(self.d.now)
         anew = rows.moved_to(self.d.view)
-        for key, block in rows._blocks.items():
-            anew._blocks[key].woken = block.woken
+        for key, block in rows.blocks.by_key.items():
+            anew.blocks.by_key[key].woken = block.woken
         anew._arrange()
         assert [anew.row(i) for i in range(len(anew))] == [rows.row(i) for i in range(len(rows))]
 
