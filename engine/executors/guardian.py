@@ -245,6 +245,20 @@ def kill_carriers(mark: str, value: str, spare: frozenset[int] = frozenset()) ->
     return len(found)
 
 
+def hunt_carriers(mark: str, value: str) -> None:
+    """SIGKILL them until two looks in a row find none.
+
+    One look is not enough: a process that is just being started has no environment yet.
+    """
+    deadline = time.monotonic() + HUNT_FOR
+    quiet = 0
+    while time.monotonic() < deadline:
+        quiet = 0 if kill_carriers(mark, value) else quiet + 1
+        if quiet == 2:
+            return
+        time.sleep(0.02)
+
+
 # -- the guardian's own program ------------------------------------------------------------
 
 

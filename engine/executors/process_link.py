@@ -123,7 +123,7 @@ class Link:
         guardian.kill_group(self.pid)
         code = self.process.wait()
         if hunt:
-            guardian.kill_carriers(WORKER_MARK, self.token)
+            guardian.hunt_carriers(WORKER_MARK, self.token)
         return code
 
     def unsent(self) -> list[Line]:

@@ -152,3 +152,26 @@ def test_a_resume_sweeps_away_what_an_earlier_owner_left() -> None:
         for process in (stray, other):
             process.kill()
             process.wait()
+
+
+def test_what_shows_its_environment_late_is_found_at_the_next_look(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process that is just being started, on a machine that does much else."""
+    stray = subprocess.Popen(["sleep", "60"], env={**os.environ, RUN_MARK: "late-run"})
+    looks: list[int] = []
+    real = guardian.carriers
+
+    def late(mark: str, value: str) -> list[int]:
+        looks.append(0)
+        return real(mark, value) if len(looks) > 1 else []
+
+    try:
+        wait_for(lambda: real(RUN_MARK, "late-run") == [stray.pid])
+        monkeypatch.setattr(guardian, "carriers", late)
+        guardian.hunt_carriers(RUN_MARK, "late-run")
+        assert stray.wait(5) == -signal.SIGKILL
+        assert len(looks) >= 4, "one that found nothing, one that did, and two more"
+    finally:
+        stray.kill()
+        stray.wait()
