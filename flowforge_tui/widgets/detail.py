@@ -43,7 +43,8 @@ from flowforge_tui.model import RunView
 from flowforge_tui.shape import Section, Shape
 from flowforge_tui.widgets.heading import Heading, Part, title
 from flowforge_tui.widgets.lines import LineView
-from flowforge_tui.widgets.log import LogLines, LogPane
+from flowforge_tui.widgets.log import LogPane
+from flowforge_tui.widgets.log_lines import LogLines
 
 if TYPE_CHECKING:
     from engine.front import Durations

@@ -179,9 +179,9 @@ def test_searching_marks_and_moves(log: Log) -> None:
         marked = styles_of(pilot, "needle")[1:]
         assert marked and all(style.underline and style.bold for style in marked)
         await pilot.press("slash", *"xyz", "escape")
-        assert pane.lines.has_focus and pane.lines.needle == "needle"
+        assert pane.lines.has_focus and pane.lines.drawing.needle == "needle"
         await pilot.press("escape")
-        assert pane.lines.needle == ""
+        assert pane.lines.drawing.needle == ""
 
     drive(pane, act)
 
