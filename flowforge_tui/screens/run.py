@@ -28,9 +28,8 @@ from flowforge_tui.screens.plan import PlanScreen
 from flowforge_tui.screens.travelling import Travelling
 from flowforge_tui.widgets.detail import DetailPane
 from flowforge_tui.widgets.filterfield import FilterField
-from flowforge_tui.widgets.graph import GraphPane, Stages
+from flowforge_tui.widgets.graph import GraphLeave, GraphPane, Stages
 from flowforge_tui.widgets.graph import Jump as GraphJump
-from flowforge_tui.widgets.graph import Leave as GraphLeave
 from flowforge_tui.widgets.header import Header
 from flowforge_tui.widgets.keybar import KeyBar
 from flowforge_tui.widgets.metrics import MetricsPanel

@@ -60,8 +60,11 @@ class Jump(Message):
         self.tid = tid
 
 
-class Leave(Message):
-    """Esc: the focus may go where it was."""
+class GraphLeave(Message):
+    """Esc: the focus may go where it was.
+
+    Not `Leave`: its handler's name, `on_leave`, is that of the mouse's event.
+    """
 
 
 # -- stages -----------------------------------------------------------------------------------
@@ -140,7 +143,7 @@ class StageMap(LineView):
 
     def action_leave(self) -> None:
         """Give the focus back."""
-        self.post_message(Leave())
+        self.post_message(GraphLeave())
 
 
 def bar(counts: Sequence[int], width: int, look: Look) -> list[tuple[str, Any]]:
@@ -338,7 +341,7 @@ class Neighbourhood(LineView):
 
     def action_leave(self) -> None:
         """Give the focus back."""
-        self.post_message(Leave())
+        self.post_message(GraphLeave())
 
     def on_click(self, event: events.Click) -> None:
         """Choose what is clicked."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from array import array
 from typing import Any
+
+from textual.message import Message
 
 from engine import RunState, TaskState
 from engine.core.events import Expanded, Moved, RunMoved
@@ -178,6 +182,39 @@ def test_keys_go_along_the_lines_and_enter_jumps() -> None:
         assert heard == [3, 0, 3]
 
     drive(Listening, act, size=(60, 20))
+
+
+def test_escape_gives_the_focus_back() -> None:
+    heard: list[object] = []
+
+    class Listening(GraphPane):
+        def on_graph_leave(self, message: graph.GraphLeave) -> None:
+            heard.append(message)
+
+    async def act(pane: GraphPane, pilot: Any) -> None:
+        await ready(pane, pilot, etl(), 5)
+        for part in (pane.near, pane.map):
+            heard.clear()
+            part.focus()
+            await pilot.press("escape")
+            await pilot.pause()
+            assert len(heard) == 1
+
+    drive(Listening, act, size=(60, 20))
+
+
+def test_no_message_of_ours_reaches_a_handler_of_textuals() -> None:
+    import flowforge_tui
+
+    for module in pkgutil.walk_packages(flowforge_tui.__path__, "flowforge_tui."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    kinds = Message.__subclasses__()
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    ours = {k.handler_name: k for k in kinds if k.__module__.startswith("flowforge_tui.")}
+    theirs = {k.handler_name for k in kinds if k.__module__.startswith("textual.")}
+    assert len(ours) > 10 and not theirs & set(ours), theirs & set(ours)
 
 
 def test_what_is_chosen_stays_in_sight_where_there_is_little_room() -> None:
