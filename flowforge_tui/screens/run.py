@@ -21,6 +21,7 @@ from engine import TaskState
 from engine.errors import FlowForgeError, StorageError
 from flowforge_tui.bell import Bell
 from flowforge_tui.details import Details, run_facts
+from flowforge_tui.feed import CLOCK
 from flowforge_tui.figures import Figures
 from flowforge_tui.keys import RUN_KEYS, TRAVEL_KEYS, bindings
 from flowforge_tui.model import RunView
@@ -48,9 +49,9 @@ if TYPE_CHECKING:
     from flowforge_tui.hosting import Host
     from flowforge_tui.screens.steering import CarryOn
 
-#: Seconds between frames; and without any change or key after which the screen rests. By then
-#: the gauges of a run that has ended show it.
-FRAME, CALM = 0.08, 3.0
+#: Seconds between frames; without any change or key, after which the screen rests; and after
+#: which the clock of a run that has ended stops, since its gauges show the end by then.
+FRAME, CALM, SETTLED = 0.08, 0.75, 3.0
 #: So much of a second (seconds) is one: a timer may be a little early.
 _SECOND = 0.97
 #: Seconds between two looks at figures and gauges; and while only time passes, which is two
@@ -155,7 +156,10 @@ class RunScreen(Travelling):
     def _still(self) -> bool:
         """True if nothing looks different by time alone: the run is over, and panes that are drawn
         less often than others have had their last turn."""
-        return self.resting and self.feed.view.ended > 0.0
+        return self.resting and self.feed.view.ended > 0.0 and self._is_settled(time.perf_counter())
+
+    def _is_settled(self, at: float) -> bool:
+        return at - self._last_change > SETTLED
 
     def _is_second(self) -> bool:
         """True once in each second of the clock, or after one where looks are that rare."""
@@ -179,6 +183,8 @@ class RunScreen(Travelling):
             self._wake()
         elif not self.resting and at - self._last_change > CALM:
             self._rest()
+        elif self.resting and self.feed.rest is None and self._is_settled(at):
+            self._stop_slow()
 
     def stir(self) -> None:
         """Something happens, or will: look up often for a while."""
@@ -188,9 +194,7 @@ class RunScreen(Travelling):
     def _rest(self) -> None:
         self.resting = True
         self._fast.pause()
-        rest = self.feed.rest
-        if rest is not None:
-            self._slow = self.set_interval(rest, self.tick)
+        self._slow = self.set_interval(self.feed.rest or CLOCK, self.tick)
         self._bell.listens = True
         self.call_later(self.tick)  # what came until then has rung for nobody
 
@@ -227,7 +231,7 @@ class RunScreen(Travelling):
             self._frame_graph()
         self._fetch_details()
         at = time.monotonic()
-        idle = self.resting and not changed
+        idle = self.resting and not (changed or view.ended)
         due = at - self._last_figures > (FIGURES_AT_REST if idle else FIGURES)
         self._owes_figures = not (due or idle)
         if due:

@@ -52,6 +52,7 @@ class Hosted(LiveFeed):
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """It rests as soon as nothing has changed since the last look."""
     monkeypatch.setattr(run_screen, "CALM", 0.0)
+    monkeypatch.setattr(run_screen, "SETTLED", 0.0)
 
 
 def shown(feed: LiveFeed, act: Callable[[RunScreen, Pilot[None]], Awaitable[None]]) -> None:
@@ -73,8 +74,8 @@ def test_what_an_ended_run_shows_is_not_looked_at() -> None:
 
     async def act(screen: RunScreen, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "SUCCESS" in picture(pilot))
-        await until(pilot, lambda: screen.resting and feed.rest is None)
-        assert screen._slow is None and not screen._fast._active.is_set()
+        await until(pilot, lambda: screen.resting and screen._slow is None, "its last look")
+        assert not screen._fast._active.is_set()
 
     shown(feed, act)
 
