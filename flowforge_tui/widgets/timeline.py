@@ -1,18 +1,15 @@
 """The timeline: a lane a worker, a segment an attempt, coloured by how it ended.
 
 Rule 1: a frame costs the cells in sight, however many attempts there are (`tracks`).
-Rule 2: failures are painted last, with their own sign, so that they never vanish; where lanes
-        do not fit, a row stands for several and is darker the busier they were.
+Rule 2: where lanes do not fit, a row stands for several (`lanes`).
 Rule 3: until told otherwise it shows the whole session, and from then on what was asked for.
 """
 
 from __future__ import annotations
 
 from math import ceil
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import BindingType
 from textual.message import Message
@@ -21,41 +18,15 @@ from textual.strip import Strip
 from engine import TaskState
 from flowforge_tui.amounts import brief_seconds
 from flowforge_tui.keys import TIMELINE_KEYS, bindings
-from flowforge_tui.look import ACCENT, BAD, BOLD, DIM, FAINT, GOOD, PLAIN, WARN, Look, word
+from flowforge_tui.lanes import LABEL, Lanes, Sight, moment_words
+from flowforge_tui.look import ACCENT, BAD, BOLD, DIM, GOOD, WARN, Look, word
 from flowforge_tui.model import RunView
 from flowforge_tui.strips import Line
-from flowforge_tui.tracks import FAILED, RETRIED, STOPPED, Cells, Grid, Running, Tracks, width_of
+from flowforge_tui.tracks import FAILED, RETRIED, Running, Tracks, width_of
 from flowforge_tui.widgets.panel import Panel
 
-#: Cells of the lanes' names at the left.
-_LABEL = 8
 #: The level of the finest cells: 1/1024 s.
 _CLOSEST = -20
-#: Cells between two times on the axis at least.
-_APART = 10
-_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120,
-          300, 600, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200, 86_400)
-_NONE = Style.null()
-_STYLES = (PLAIN, GOOD, DIM, WARN, BAD)
-_UNDER_CURSOR = Style(reverse=True)
-_THEN = WARN + BOLD
-
-
-class _Signs(NamedTuple):
-    whole: str
-    begins: str
-    ends: str
-    heat: str
-    goes_on: str
-    failed: str
-    retried: str
-    tick: str
-    here: str
-    now: str
-
-
-_UNICODE = _Signs("█", "▐", "▌", "░▒▓█", "▶", "✗", "↻", "│", "▲", "◆")
-_ASCII = _Signs("=", "[", "=", ".:=#", ">", "X", "~", "|", "^", "@")
 
 
 class Timeline(Panel, can_focus=True):
@@ -75,7 +46,7 @@ class Timeline(Panel, can_focus=True):
 
     def __init__(self, look: Look | None = None, **kwargs: Any) -> None:
         super().__init__(look, **kwargs)
-        self._signs = _UNICODE if self.look.unicode else _ASCII
+        self._lanes = Lanes(self.look)
         self._tracks: Tracks | None = None
         self._now = 0.0
         self._level: int | None = None
@@ -120,7 +91,7 @@ class Timeline(Panel, can_focus=True):
     @property
     def _room(self) -> int:
         """Cells of time in sight."""
-        return max(1, self.size.width - _LABEL)
+        return max(1, self.size.width - LABEL)
 
     @property
     def _rows(self) -> int:
@@ -150,24 +121,24 @@ class Timeline(Panel, can_focus=True):
         tracks = self._tracks
         if tracks is None or not tracks.origin:
             return [Line().add(" nothing has run yet", DIM).strip(width)]
-        level = self._level_shown()
-        first, room, rows = self._first(level), self._room, self._rows
-        grid, at = tracks.seen(level, first, room)
+        level, rows = self._level_shown(), self._rows
+        sight = Sight(tracks.origin, width_of(level), self._first(level), self._room)
+        grid, at = tracks.seen(level, sight.first, sight.room)
         running = tracks.running()
         groups = self._groups(running)
         self._row = min(self._row, max(0, min(rows, len(groups)) - 1))
-        cursor = self._column(level, first) if self.has_focus else None
+        cursor = self._column(level, sight.first) if self.has_focus else None
         self._apart = 2 if 2 * len(groups) - 1 <= rows else 1
         made = []
         for row, lanes in enumerate(groups):
             if row and self._apart == 2:
                 made.append(Strip.blank(width))
-            cells = self._cells(grid, at, room, lanes)
-            self._overlay(cells, lanes, running, first, level)
+            cells = self._lanes.cells(grid, at, sight.room, lanes)
+            self._lanes.overlay(cells, lanes, running, sight, self._now)
             under = cursor if row == self._row else None
-            made.append(self._lane_strip(lanes, cells, under, width))
+            made.append(self._lanes.strip(lanes, tracks.workers, cells, under, width))
         made += [Strip.blank(width)] * (rows - len(made))
-        made.append(self._axis(first, level, cursor, width))
+        made.append(self._lanes.axis(sight, cursor, self._marked, width))
         if self._tells:
             made.append(self._told(groups, level).strip(width))
         return made[:height]
@@ -182,133 +153,7 @@ class Timeline(Panel, can_focus=True):
             return [[lane] for lane in order]
         return [order[i:i + each] for i in range(0, len(order), each)]
 
-    # -- a row ---------------------------------------------------------------------------------
-
-    def _cells(
-        self, grid: Grid, at: int, room: int, lanes: list[int]
-    ) -> list[tuple[str, Style]]:
-        """What the lanes of one row did: a character and its style a cell."""
-        shown = [grid.lanes[lane] for lane in lanes if lane < len(grid.lanes)]
-        if len(shown) == 1:
-            return self._single(shown[0], at, room, grid.width)
-        return self._merged(shown, at, room, grid.width * max(1, len(shown)))
-
-    def _single(
-        self, cells: Cells, at: int, room: int, width: float
-    ) -> list[tuple[str, Style]]:
-        signs, heat = self._signs, self._signs.heat
-        cut = slice(at, at + room)
-        found = []
-        for worst, mark, begins, busy in zip(
-            cells.worst[cut], cells.mark[cut], cells.begins[cut], cells.busy[cut], strict=True
-        ):
-            if not worst:
-                found.append((" ", _NONE))
-                continue
-            if mark >= RETRIED:
-                sign = signs.failed if mark == FAILED else signs.retried
-            elif begins > 1:
-                sign = heat[min(3, int(busy / width * 4))]
-            elif begins:
-                sign = signs.begins
-            else:
-                sign = signs.whole if busy > width / 2 else signs.ends
-            found.append((sign, _STYLES[worst]))
-        return found + [(" ", _NONE)] * (room - len(found))
-
-    def _merged(
-        self, lanes: list[Cells], at: int, room: int, width: float
-    ) -> list[tuple[str, Style]]:
-        """Several lanes in one row: the darker the busier, in the colour of the worst."""
-        worst, mark, busy = bytearray(room), bytearray(room), [0.0] * room
-        cut = slice(at, at + room)
-        for cells in lanes:
-            for i, (w, m, b) in enumerate(zip(
-                    cells.worst[cut], cells.mark[cut], cells.busy[cut], strict=True)):
-                if w:
-                    busy[i] += b
-                    if w > worst[i]:
-                        worst[i] = w
-                    if m > mark[i]:
-                        mark[i] = m
-        signs, found = self._signs, []
-        for w, m, b in zip(worst, mark, busy, strict=True):
-            if not w:
-                found.append((" ", _NONE))
-            elif m >= RETRIED:
-                found.append((signs.failed if m == FAILED else signs.retried, _STYLES[m]))
-            else:
-                # What ended well in part of the lanes is the rule, and its colour: else a row
-                # of many lanes was all in the colour of one long attempt that failed.
-                found.append((signs.heat[min(3, int(b / width * 4))], _STYLES[min(w, STOPPED)]))
-        return found
-
-    def _overlay(
-        self, cells: list[tuple[str, Style]], lanes: list[int], running: list[Running],
-        first: int, level: int,
-    ) -> None:
-        """Attempts in hand, from their start to now, where nothing worse is."""
-        assert self._tracks is not None
-        size, signs = width_of(level), self._signs
-        last = int((self._now - self._tracks.origin) / size) - first
-        for attempt in running:
-            if attempt.lane not in lanes:
-                continue
-            begin = int((attempt.start - self._tracks.origin) / size) - first
-            for i in range(max(0, begin), min(len(cells), last + 1)):
-                if cells[i][1] in (BAD, WARN):
-                    continue
-                sign = signs.goes_on if i == last else signs.begins if i == begin else signs.whole
-                if len(lanes) > 1:
-                    sign = signs.goes_on if i == last else max(cells[i][0], signs.heat[0])
-                cells[i] = sign, ACCENT
-
-    def _lane_strip(
-        self, lanes: list[int], cells: list[tuple[str, Style]], cursor: int | None, width: int
-    ) -> Strip:
-        style = DIM if cursor is None else BOLD
-        label = Line().column(f" {self._label_of(lanes)}", _LABEL - 1, style)
-        label.add(self.look.marks.cursor if cursor is not None else " ", ACCENT)
-        return Strip([*label.strip(_LABEL), *_runs(cells, cursor)]).adjust_cell_length(width)
-
-    def _label_of(self, lanes: list[int]) -> str:
-        """`w03`, `w00–07`; attempts of no known worker have numbered lanes."""
-        assert self._tracks is not None
-        workers = self._tracks.workers
-        known = [workers[lane] if lane < len(workers) else -1 for lane in lanes]
-        dash = "–" if self.look.unicode else "-"
-        if known[0] >= 0 and known[-1] >= 0:
-            ends = f"w{known[0]:02}"
-            return ends if len(lanes) == 1 else f"{ends}{dash}{known[-1]:02}"
-        if len(lanes) == 1:
-            return f"{lanes[0] + 1}"
-        return f"{lanes[0] + 1}{dash}{lanes[-1] + 1}"
-
-    # -- the axis, and what is under the cursor -------------------------------------------------
-
-    def _axis(self, first: int, level: int, cursor: int | None, width: int) -> Strip:
-        """Times from the session's begin."""
-        size, signs = width_of(level), self._signs
-        step = next((s for s in _STEPS if s / size >= _APART), _STEPS[-1])
-        row = [" "] * self._room
-        at = ceil(first * size / step)
-        while (column := int(at * step / size) - first) < self._room:
-            text = f"{signs.tick}{_moment(at * step, step)}"
-            if column >= 0 and column + len(text) <= self._room:
-                row[column:column + len(text)] = text
-            at += 1
-        told = brief_seconds(size * self._room)
-        label = (told if self.look.unicode else told.replace("µ", "u")).rjust(_LABEL - 1)
-        cells = [(c, FAINT) for c in row]
-        if self._marked is not None:
-            assert self._tracks is not None
-            column = int((self._marked - self._tracks.origin) / size) - first
-            if 0 <= column < self._room:
-                cells[column] = (signs.now, _THEN)
-        if cursor is not None:
-            cells[cursor] = (signs.here, ACCENT)
-        line = Line().add(f"{label} ", FAINT).strip(_LABEL)
-        return Strip([*line, *_runs(cells, None)]).adjust_cell_length(width)
+    # -- what is under the cursor -------------------------------------------------
 
     def _moment_at(self) -> float:
         """The cursor's moment, in seconds from the session's begin."""
@@ -324,7 +169,7 @@ class Timeline(Panel, can_focus=True):
         assert self._tracks is not None
         view, size = self._tracks.view, width_of(level)
         at = int(self._moment_at() / size) * size
-        line = Line().add(f" {_moment(at, size)}  ", BOLD)
+        line = Line().add(f" {moment_words(at, size)}  ", BOLD)
         found = self._under_cursor(groups, level)
         if found is None:
             return line.add("nothing ran here", DIM)
@@ -470,11 +315,11 @@ class Timeline(Panel, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor there; a second click chooses."""
-        if self._tracks is None or event.x < _LABEL or event.y >= self._rows:
+        if self._tracks is None or event.x < LABEL or event.y >= self._rows:
             return
         level = self._level_shown()
         self._row = event.y // self._apart
-        self._at = (self._first(level) + event.x - _LABEL + 0.5) * width_of(level)
+        self._at = (self._first(level) + event.x - LABEL + 0.5) * width_of(level)
         self.paint()
         if event.chain == 2:
             self.action_choose()
@@ -504,27 +349,3 @@ def _rank(state: TaskState) -> int:
     return RETRIED if state is TaskState.UP_FOR_RETRY else 0
 
 
-def _runs(cells: list[tuple[str, Style]], cursor: int | None) -> list[Segment]:
-    """Neighbours of one style as one segment."""
-    segments: list[Segment] = []
-    text, style = "", _NONE
-    for i, (sign, how) in enumerate(cells):
-        if i == cursor:
-            how = how + _UNDER_CURSOR
-        if how is not style and text:
-            segments.append(Segment(text, style))
-            text = ""
-        text, style = text + sign, how
-    if text:
-        segments.append(Segment(text, style))
-    return segments
-
-
-def _moment(seconds: float, step: float) -> str:
-    """`0:07`, `12:41`, `2:05:00`, finer where steps are: `0:07.25`."""
-    digits = 0 if step >= 1 else 1 if step >= 0.1 else 2 if step >= 0.01 else 3
-    seconds = round(seconds, digits)
-    whole = int(seconds)
-    hours, rest = divmod(whole, 3600)
-    told = f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
-    return f"{told}{f'{seconds - whole:.{digits}f}'[1:]}" if digits else told
