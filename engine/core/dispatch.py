@@ -342,8 +342,7 @@ class Dispatch(Spread):
         if keys is not None:
             self.keys[k] = keys
         before = self._dropped.pop(k, None)
-        if before is not None:
-            inherit(self.generation, before, base, count, keys)
+        inherit(self.generation, k, before, base, count, keys)
         moved = [(base + index, old) for index, old in carried]
         self.changes.append(Expanded(k, base, count, keys, marks, moved))
         for tid, old in moved:

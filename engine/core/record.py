@@ -225,8 +225,7 @@ class RunRecord:
         self.grow(base + count, node, base)
         self.expansions[node] = (base, count, keys)
         before = self.previous.pop(node, None)  # what was to be matched was
-        if before is not None:
-            inherit(self.generation, before, base, count, keys)
+        inherit(self.generation, node, before, base, count, keys)
         if marks is not None:
             self.marks[node] = marks
         self.state[node] = RUNNING
@@ -352,22 +351,30 @@ class RunRecord:
 
 
 def inherit(
-    generation: dict[int, int], before: Sequence[Any], base: int, count: int,
+    generation: dict[int, int], node: int, before: Sequence[Any] | None, base: int, count: int,
     keys: Sequence[str] | None,
 ) -> None:
     """Hand the generations of a map's items on to those that it has now, with ids from `base` on.
 
-    `before`: first id, count and names of the old ones. An item is the same by its name, in a
-    map without names by its place; its next success is then another than its last.
+    `before`: first id, count and names of the old ones, if there were any. An item is the same by
+    its name, in a map without names by its place; its next success is then another than its last.
+    One that is gone may come back: what has no predecessor begins no lower than any that went,
+    which is kept as the generation of the mapped node itself.
     """
-    first, old_count, old_keys, *_ = before
-    if not any(t in generation for t in range(first, first + old_count)):
+    first, old_count, old_keys, *_ = before if before is not None else (0, 0, None)
+    least = generation.get(node, 1)
+    if least == 1 and not any(t in generation for t in range(first, first + old_count)):
         return
     if keys is None or old_keys is None:
-        pairs = [(i, i) for i in range(min(count, old_count))]
+        pairs = {i: i for i in range(min(count, old_count))}
     else:
         at = {name: i for i, name in enumerate(old_keys)}
-        pairs = [(i, at[name]) for i, name in enumerate(keys) if name in at]
-    for new, old in pairs:
-        if first + old in generation:
-            generation[base + new] = generation[first + old]
+        pairs = {i: at[name] for i, name in enumerate(keys) if name in at}
+    gone = set(range(old_count)).difference(pairs.values())
+    least = max([least, *(generation.get(first + old, 1) for old in gone)])
+    if least > 1:
+        generation[node] = least
+    for new in range(count):
+        number = generation.get(first + pairs[new], 1) if new in pairs else least
+        if number > 1:
+            generation[base + new] = number

@@ -580,6 +580,7 @@ def test_a_batch_of_tasks_that_take_no_time_is_bounded_by_what_the_engine_takes_
     assert len(d.take(seconds=2000 * OWN, share=10_000)) in (2000, 2001)
 
 
+
 def test_a_deadline_counts_from_the_first_start_not_from_a_batch_in_which_nothing_began():
     dag = Dag("flow")
     add(dag, "step", deadline=5.0)
@@ -590,3 +591,16 @@ def test_a_deadline_counts_from_the_first_start_not_from_a_batch_in_which_nothin
     d.now += 60.0
     (again,) = d.take()
     assert again.timeout == 5.0
+
+
+@pytest.mark.fault(39)
+def test_items_that_come_back_after_the_map_had_fewer_are_of_the_next_generation():
+    d = Driver(mapped(), {"first": 3}).start().run()
+    for size in (0, 3):
+        d.sizes["first"] = size
+        d.m.rerun([d.id("rows")], d.now)
+        d.settle()
+        d.end(d.take()[0])
+    again = d.take(1e9, 10)
+    assert {(d.name(a.tid), a.generation) for a in again} == {(f"first[{i}]", 2) for i in range(3)}
+    assert d.record().generation == d.m.generation
