@@ -212,9 +212,7 @@ class RunView(RunColumns):
         node, base, size = change.node, change.base, change.size
         if node in self.spread:
             self._drop_items(node)
-        before = self.previous.pop(node, None)
-        if before is not None:
-            inherit(self.generation, before, base, size, change.keys)
+        inherit(self.generation, node, self.previous.pop(node, None), base, size, change.keys)
         self._grow(base + size, node, base)
         self._uncount(node)
         self.state[node] = _RUNNING

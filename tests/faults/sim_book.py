@@ -168,13 +168,18 @@ class Book:
         name = self.names[change.node]
         before = {key for key in self.done if key[0] == name and key[1] >= 0}
         self._place(change.node, (change.base, change.size, None))
-        carried = {(name, new - change.base) for new, _ in change.carried}
-        for key in before - carried:
+        # Of items that are equal, another one may get the result: it moves with it.
+        taken = {(name, new - change.base): self._where[old] for new, old in change.carried}
+        for key in before - set(taken.values()):
             if not self._may_start_over(key) and key[1] < change.size:
                 raise Broken(f"the success of item {key} is not taken over")
+        undone = set(taken.values()) - before
+        if undone and not self.anything_goes and name not in self.excused:
+            raise Broken(f"{undone} are taken over, and were not done")
+        results = {key: self.done[old] for key, old in taken.items() if old in before}
+        for key in before:
             del self.done[key]
-        if carried - before and not self.anything_goes and name not in self.excused:
-            raise Broken(f"{carried - before} are taken over, and were not done")
+        self.done.update(results)
 
     # -- what is begun ---------------------------------------------------------------------------
 
