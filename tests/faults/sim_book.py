@@ -6,7 +6,7 @@ for itself which task runs there is a reason to run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.core.events import (
@@ -20,6 +20,7 @@ from engine.core.events import (
 )
 from engine.core.record import NO_VALUE, RunRecord
 from engine.core.states import CANCELLED, FAILED, RUNNING, SUCCESS, FailureReason
+from engine.runtime.carryover import Before
 from engine.worker.codec import ABSENT, Encoded, decode
 from tests.faults.sim_flow import Flow, Step
 
@@ -83,7 +84,7 @@ class Book:
         return found
 
     def resumed(self, record: RunRecord, graph_names: Sequence[str], state: Sequence[int],
-                old: RunRecord, set_aside: Iterable[int]) -> None:
+                old: RunRecord, set_aside: Mapping[int, Before]) -> None:
         """The plan is made: what it discards must have a reason. `set_aside`: the maps whose
         items wait to be matched.
         """
@@ -95,6 +96,8 @@ class Book:
         self._where = {}
         for k in range(len(self.names)):
             self._place(k, record.expansion(k))
+        for k, (base, count, *_) in set_aside.items():
+            self._where |= {base + i: (self.names[k], i) for i in range(count)}
         stands = {self._where[t] for t in record.live_ids() if state[t] == SUCCESS}
         aside = {self.names[k] for k in set_aside}
         for key in list(self.done):
