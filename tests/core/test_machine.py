@@ -580,7 +580,6 @@ def test_a_batch_of_tasks_that_take_no_time_is_bounded_by_what_the_engine_takes_
     assert len(d.take(seconds=2000 * OWN, share=10_000)) in (2000, 2001)
 
 
-
 def test_a_deadline_counts_from_the_first_start_not_from_a_batch_in_which_nothing_began():
     dag = Dag("flow")
     add(dag, "step", deadline=5.0)
