@@ -117,14 +117,16 @@ class FlowForgeApp(KeysInOrder):
 
     def tell(self, text: str, *, severity: str = "information", seconds: float = 5.0) -> None:
         """A toast. `text` may come from outside."""
-        self.notify(safe_line(text, _TOAST), severity=severity,  # type: ignore[arg-type]
-                    timeout=seconds, markup=False)
+        line = safe_line(text, _TOAST)
+        if not any(line in n.message and line != n.message for n in self._notifications):
+            self.notify(line, severity=severity,  # type: ignore[arg-type]
+                        timeout=seconds, markup=False)
 
     def on_notify(self, event: Notify) -> None:
-        """Before Textual shows another: the oldest go, and what says the same."""
+        """Before Textual shows another: the oldest go, and what says no more than it."""
         told = event.notification.message
-        others = [n for n in self._notifications if n.message != told]
-        same = [n for n in self._notifications if n.message == told]
+        others = [n for n in self._notifications if n.message not in told]
+        same = [n for n in self._notifications if n.message in told]
         for old in [*same, *others[:max(0, len(others) - _TOASTS + 1)]]:
             self._unnotify(old, refresh=False)
 

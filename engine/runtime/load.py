@@ -178,8 +178,8 @@ def choose(module: ModuleType, name: str | None = None) -> Workflow:
         if len(known) == 1:
             return known[0]
         raise LoadError(
-            f"{file} has {len(known)} workflows ({_listed(known)}); say which: "
-            f"{file}:{known[0].name}"
+            f"{file} has {len(known)} workflows; say which: "
+            f"{' or '.join(f'{file}:{w.name}' for w in known)}"
         )
     named = [w for w in known if w.name == name]
     named = named or [w for w in known if vars(module).get(name) is w]

@@ -55,8 +55,10 @@ class Names:
         inside = [i for name, i in self._index.items() if name.startswith(f"{text}/")]
         if inside:
             return inside
-        near = difflib.get_close_matches(text, list(self._index), 3)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        task, item = (stem, f"[{rest}") if bracket and rest.endswith("]") else (text, "")
+        near = [name for name in self._index if name.endswith(f"/{task}")][:3]
+        near = near or difflib.get_close_matches(task, list(self._index), 3)
+        hint = f"; did you mean {', '.join(name + item for name in near)}?" if near else ""
         raise RunError(f"no task is named {text!r} in this run{hint}")
 
 

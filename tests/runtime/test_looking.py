@@ -10,6 +10,7 @@ import pytest
 
 from engine import Secret, Task, task, workflow
 from engine.core.tasks import TaskSpec
+from engine.errors import RunError
 from engine.runtime.gauges import Gauges, Lane
 from engine.runtime.looking import preview
 from engine.runtime.places import find_place, place_of
@@ -297,3 +298,23 @@ def test_only_plain_files_are_looked_into(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for file in (str(tmp_path / "pipe"), "/dev/zero", str(tmp_path)):
         assert find_place(file, 3, "f") == (file, 3, "")
+
+
+def test_a_task_in_a_nested_workflow_is_offered_by_its_whole_name(bench: Bench):
+    @task
+    def double(x):
+        return 2 * x
+
+    @workflow
+    def inner():
+        return double.map([1, 2])
+
+    @workflow
+    def outer():
+        return inner()
+
+    bench.run(outer)
+    stored = open_stored(bench.folder / "home", "latest")
+    for asked, meant in (("double", "inner/double"), ("double[1]", r"inner/double\[1\]")):
+        with pytest.raises(RunError, match=rf"did you mean {meant}\?"):
+            stored.find(asked)

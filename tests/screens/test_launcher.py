@@ -93,5 +93,12 @@ def test_the_last_few_toasts_stay_and_none_says_what_another_says() -> None:
         await until(pilot, lambda: [n.message for n in app._notifications] == [
             "two", "four", "five"])
         assert len(app._notifications) == app_module._TOASTS
+        app.tell("two and three")  # says what one before says, and more
+        await until(pilot, lambda: [n.message for n in app._notifications] == [
+            "four", "five", "two and three"])
+        app.tell("three")
+        app.tell("six")
+        await until(pilot, lambda: [n.message for n in app._notifications] == [
+            "five", "two and three", "six"])
 
     launched(act)
