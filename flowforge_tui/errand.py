@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flowforge_tui.owned import own_app
+
 if TYPE_CHECKING:
     from textual.screen import Screen
-
-    from flowforge_tui.app import FlowForgeApp
 
 _T = TypeVar("_T")
 
@@ -74,8 +74,7 @@ class Errand:
             self._tell(f"{self._now}…", "information")
 
     def _tell(self, text: str, severity: str, seconds: float = 5.0) -> None:
-        app: FlowForgeApp = self._screen.app  # type: ignore[assignment]
-        app.tell(text, severity=severity, seconds=seconds)
+        own_app(self._screen).tell(text, severity=severity, seconds=seconds)
 
 
 def told(error: Exception) -> str:

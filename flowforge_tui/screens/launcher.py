@@ -20,13 +20,13 @@ from textual.widgets import Input, Static
 from flowforge_tui.errand import Errand
 from flowforge_tui.keys import MOVE_KEYS, Key, bindings
 from flowforge_tui.look import BOLD, DIM
+from flowforge_tui.owned import Owned
 from flowforge_tui.safe_text import safe_line
 from flowforge_tui.widgets.keybar import KeyBar
 from flowforge_tui.widgets.runs import RunList, WorkflowList
 
 if TYPE_CHECKING:
     from engine.front import Found, Listing, RunSummary
-    from flowforge_tui.app import FlowForgeApp
     from flowforge_tui.feed import Feed
     from flowforge_tui.hosting import Host
     from flowforge_tui.screens.run import RunScreen
@@ -57,7 +57,7 @@ KEYS = (
 )
 
 
-class LauncherScreen(Screen[None]):
+class LauncherScreen(Owned, Screen[None]):
     """Two lists: workflows above, runs below."""
 
     DEFAULT_CSS = """
@@ -86,11 +86,6 @@ class LauncherScreen(Screen[None]):
         self._chosen: Found | None = None
         self._errand = Errand(self)
         self._listing: Listing | None = None
-
-    @property
-    def own(self) -> FlowForgeApp:
-        """The application."""
-        return self.app  # type: ignore[return-value]
 
     def compose(self) -> ComposeResult:
         """The two lists."""

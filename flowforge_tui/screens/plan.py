@@ -18,6 +18,7 @@ from textual.strip import Strip
 
 from flowforge_tui.keys import MOVE_KEYS, Key, bindings
 from flowforge_tui.look import ACCENT, BOLD, CURSOR, DIM, GOOD, WARN, Look
+from flowforge_tui.owned import Owned
 from flowforge_tui.strips import Line
 from flowforge_tui.widgets.keybar import KeyBar
 from flowforge_tui.widgets.lines import LineView
@@ -25,7 +26,6 @@ from flowforge_tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from engine.front import Plan, PlanRow, Wish
-    from flowforge_tui.app import FlowForgeApp
 
 KEYS = (
     Key("start", "enter", "start", "Enter", "carry the run on like this", "run", "carry on"),
@@ -136,7 +136,7 @@ class PlanHead(Panel):
         return [line.strip(width)]
 
 
-class PlanScreen(ModalScreen[Any]):
+class PlanScreen(Owned, ModalScreen[Any]):
     """Returns the person's wishes by node; None: nothing is to be run."""
 
     DEFAULT_CSS = """
@@ -148,11 +148,6 @@ class PlanScreen(ModalScreen[Any]):
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self._plan = plan
-
-    @property
-    def own(self) -> FlowForgeApp:
-        """The application."""
-        return self.app  # type: ignore[return-value]
 
     def compose(self) -> ComposeResult:
         """Head, rows, keys."""

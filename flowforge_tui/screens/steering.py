@@ -22,10 +22,10 @@ from engine.errors import FlowForgeError
 from engine.front import wording
 from flowforge_tui.downstream import taken_along
 from flowforge_tui.errand import Errand
+from flowforge_tui.owned import Owned
 from flowforge_tui.screens.ask import NO, YES, Ask, Choice
 
 if TYPE_CHECKING:
-    from flowforge_tui.app import FlowForgeApp
     from flowforge_tui.feed import Feed
     from flowforge_tui.hosting import Host
     from flowforge_tui.model import RunView
@@ -42,7 +42,7 @@ CarryOn = Callable[[str, str | None, str, Sequence[str]], "Host"]
 """(run's id, state directory, command, tasks) → what hosts the run that goes on."""
 
 
-class Steering(Screen[None]):
+class Steering(Owned, Screen[None]):
     """The commands. What is shown is the business of `RunScreen`."""
 
     def __init__(self) -> None:
@@ -72,11 +72,6 @@ class Steering(Screen[None]):
     def view(self) -> RunView:
         """The run as it is known now."""
         return self.feed.view
-
-    @property
-    def own(self) -> FlowForgeApp:
-        """The application."""
-        return self.app  # type: ignore[return-value]
 
     # -- asking the owner --------------------------------------------------------------------------
 

@@ -9,10 +9,11 @@ from textual.widget import Widget
 
 from flowforge_tui.keys import Key
 from flowforge_tui.look import ACCENT, DIM, WARN
+from flowforge_tui.owned import Owned
 from flowforge_tui.strips import Line
 
 
-class KeyBar(Widget):
+class KeyBar(Owned, Widget):
     """Keys and their words, as many as there is room for."""
 
     DEFAULT_CSS = """
@@ -43,8 +44,7 @@ class KeyBar(Widget):
         """Keys and words in `room` cells; without enough, those before the last two give way:
         how to get help, and how to get out, nobody can look up.
         """
-        ascii_only = self.app.ascii  # type: ignore[attr-defined]
-        said = [("⏎" if key.shown == "Enter" and not ascii_only else key.shown, key.bar)
+        said = [("⏎" if key.shown == "Enter" and not self.own.ascii else key.shown, key.bar)
                 for key in self._keys]
         while said and sum(len(shown) + len(word) + 3 for shown, word in said) > room:
             said.pop(max(0, len(said) - 3))
