@@ -94,10 +94,9 @@ class Blocks:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.top: list[Block] = []
-        self.groups: list[str] = []
-        """Paths of the nested workflows that have rows."""
         self.by_key: dict[tuple[str, int], Block] = {}
-        self._of_path: dict[str, Block] = {}
+        self._groups: dict[str, Block] = {}
+        """By the nested workflow's path."""
         self.few = len(shape.sections) <= _SMALL
         """True if they are so few that groups may stand open and nothing is chained."""
         chains = {} if self.few else chains_of(shape)
@@ -107,12 +106,12 @@ class Blocks:
     def _group(self, path: str) -> Block | None:
         if not path:
             return None
-        block = self._of_path.get(path)
+        block = self._groups.get(path)
         if block is None:
             above, _, name = path.rpartition("/")
             parent = self._group(above)
-            block = self._of_path[path] = self._add(GROUP, len(self.groups), name, parent, [])
-            self.groups.append(path)
+            block = self._add(GROUP, len(self._groups), name, parent, [])
+            self._groups[path] = block
         return block
 
     def _block_for(self, section: Section, chains: dict[int, tuple[int, ...]]) -> Block:

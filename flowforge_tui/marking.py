@@ -27,14 +27,11 @@ class Marked:
 
     def __init__(self) -> None:
         self.tids: set[int] = set()
-        self.version = 0
-        """Counts up with every change."""
+        self.range: set[int] = set()
+        """Those of a range that is being drawn: kept or dropped together."""
 
     def __contains__(self, tid: int) -> bool:
-        return tid in self.tids
-
-    def __len__(self) -> int:
-        return len(self.tids)
+        return tid in self.tids or tid in self.range
 
     def toggle(self, tids: Collection[int]) -> None:
         """Mark some; take the marks off if all of them have one."""
@@ -42,20 +39,21 @@ class Marked:
             self.tids.difference_update(tids)
         else:
             self.tids.update(tids)
-        self.version += 1
 
-    def add(self, tids: Iterable[int]) -> int:
-        """Mark some; how many were not marked before."""
-        before = len(self.tids)
+    def add(self, tids: Iterable[int]) -> None:
+        """Mark some."""
         self.tids.update(tids)
-        self.version += 1
-        return len(self.tids) - before
+
+    def keep_range(self) -> None:
+        """What was drawn is marked."""
+        self.add(self.range)
+        self.range = set()
 
     def clear(self) -> bool:
-        """Take all marks off; False if there were none."""
-        had = bool(self.tids)
+        """Take all marks off, with the range; False if there were none."""
+        had = bool(self.tids or self.range)
         self.tids.clear()
-        self.version += had
+        self.range = set()
         return had
 
     def all_of(self, tids: Sequence[int]) -> bool:

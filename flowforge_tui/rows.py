@@ -38,8 +38,8 @@ class Row(NamedTuple):
 
     kind: str
     id: int
-    """GROUP: index among `Blocks.groups`; SECTION, CHAIN, REST: place of the (first) section;
-    TASK: the task run's id."""
+    """GROUP: its number among the nested workflows; SECTION, CHAIN, REST: place of the (first)
+    section; TASK: the task run's id."""
     depth: int
 
 

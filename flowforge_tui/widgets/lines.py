@@ -14,7 +14,6 @@ from typing import Any
 
 from textual import events
 from textual.geometry import Region
-from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -34,22 +33,6 @@ class LineView(Widget, can_focus=True):
     """
 
     BINDINGS = bindings(MOVE_KEYS)
-
-    class Moved(Message):
-        """The cursor stands on another line."""
-
-        def __init__(self, view: LineView) -> None:
-            super().__init__()
-            self.view = view
-
-        @property
-        def control(self) -> LineView:
-            """The view whose cursor it is."""
-            return self.view
-
-        def can_replace(self, message: Message) -> bool:
-            """Only the last place counts."""
-            return isinstance(message, LineView.Moved) and message.view is self.view
 
     def __init__(self, look: Look | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -174,11 +157,8 @@ class LineView(Widget, can_focus=True):
 
     def move_to(self, index: int) -> None:
         """Put the cursor on a line and that in sight."""
-        before = self.cursor
         self.cursor = max(0, min(index, self.count() - 1))
         self._show_cursor()
-        if self.cursor != before:
-            self.post_message(self.Moved(self))
         self.frame()
 
     def _show_cursor(self) -> None:

@@ -175,7 +175,6 @@ class LogLines(LineView):
         self.to_end()
         self.repaint()
         self.told()
-        self.post_message(self.Moved(self))
 
     def on_resize(self, event: events.Resize) -> None:
         """Another width: wrapped lines break elsewhere."""

@@ -234,12 +234,14 @@ def test_messages_tell_where_the_cursor_is():
         tree.focus()
         tree.frame(NOW)
         await pilot.press("j")
-        assert heard[-1].section.name == "extract" and heard[-1].tid is None
+        assert isinstance(heard[-1], TaskTree.Highlighted)
+        assert tree.highlighted().name == "extract" and tree.tid is None
         await pilot.press("j", "enter")
         assert isinstance(heard[-1], TaskTree.Opened)
-        assert scene.view.name_of(heard[-1].tid) == "extract[17]"
+        assert scene.view.name_of(tree.highlighted()) == "extract[17]"
         tree.move_to(tree.tree_rows.index_of("group", 0))
-        assert heard[-1].group == "closing"
+        assert isinstance(heard[-1], TaskTree.Highlighted)
+        assert tree.highlighted() is None and tree.row.kind == "group"
 
     drive(lambda: Heard(scene.view), act)
 
