@@ -16,13 +16,11 @@ _HEAT = " ░▒▓█"
 _ASCII_HEAT = " .-=#"
 
 
-def area(
-    values: Sequence[float], height: int, *, unicode: bool = True, top: float = 0.0
-) -> list[str]:
-    """A column a value, in `height` rows, the first on top. `top`: what fills all of it."""
+def area(values: Sequence[float], height: int, *, unicode: bool = True) -> list[str]:
+    """A column a value, in `height` rows, the first on top; the largest fills all of them."""
     marks = _EIGHTHS if unicode else _ASCII
     steps = len(marks) - 1
-    most = top or max(values, default=0.0)
+    most = max(values, default=0.0)
     if most <= 0:
         return [" " * len(values)] * height
     whole = height * steps

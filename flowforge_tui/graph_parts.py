@@ -82,14 +82,14 @@ class Part(NamedTuple):
     """Vertex → its column."""
 
 
-def around(view: RunView, tid: int, most: int = MOST) -> Part:
+def around(view: RunView, tid: int) -> Part:
     """What a task run waits for, what waits for it, and so on, the nearest first."""
     index: dict[int, int] = {tid: 0}
     edges: dict[tuple[int, int], None] = {}
     fronts: dict[_Find, list[int]] = {above_of: [tid], below_of: [tid]}
     while any(fronts.values()):
         for find, front in fronts.items():
-            fronts[find] = _step(view, find, front, index, edges, most)
+            fronts[find] = _step(view, find, front, index, edges)
     _close(view, index, edges)
     found = list(edges)
     return Part(_vertices(view, list(index), found), found, _layers(len(index), found))
@@ -100,14 +100,14 @@ _Find = Callable[["RunView", int, int | None], Sequence[int]]
 
 def _step(
     view: RunView, find: _Find, front: list[int],
-    index: dict[int, int], edges: dict[tuple[int, int], None], most: int,
+    index: dict[int, int], edges: dict[tuple[int, int], None],
 ) -> list[int]:
     """Take in what is one step further on, as far as there is room; returns it."""
     found: list[int] = []
     # One of each in turn, so that the room is shared.
     for others in zip_longest(*(find(view, tid, MOST_BESIDE) for tid in front)):
         for tid, other in zip(front, others, strict=True):
-            if other is None or (other not in index and len(index) >= most):
+            if other is None or (other not in index and len(index) >= MOST):
                 continue
             if other not in index:
                 index[other] = len(index)

@@ -29,10 +29,10 @@ from flowforge_tui.screens.plan import PlanScreen
 from flowforge_tui.screens.travelling import Travelling
 from flowforge_tui.widgets.detail import DetailPane
 from flowforge_tui.widgets.filterfield import FilterField
-from flowforge_tui.widgets.graph import GraphLeave, GraphPane, Stages
-from flowforge_tui.widgets.graph import Jump as GraphJump
+from flowforge_tui.widgets.graph import GraphPane, Stages
 from flowforge_tui.widgets.header import Header
 from flowforge_tui.widgets.keybar import KeyBar
+from flowforge_tui.widgets.messages import Jump, Left
 from flowforge_tui.widgets.metrics import MetricsPanel
 from flowforge_tui.widgets.scrubber import Scrubber
 from flowforge_tui.widgets.timeline import Timeline
@@ -381,17 +381,14 @@ class RunScreen(Travelling):
             self.action_zoom("pane")
         self.pane.focus()
 
-    @on(DetailPane.Jump)
-    @on(Timeline.Chosen)
-    @on(GraphJump)
-    def _jump(self, event: DetailPane.Jump | Timeline.Chosen | GraphJump) -> None:
+    @on(Jump)
+    def _jump(self, event: Jump) -> None:
         if self.has_class("-zoomed"):
             self.action_zoom()
         self.tree_pane.reveal(event.tid)
         self.tree_pane.focus()
 
-    @on(DetailPane.Leave)
-    @on(GraphLeave)
+    @on(Left)
     def _left_pane(self) -> None:
         self.action_clear()
         self.tree_pane.focus()

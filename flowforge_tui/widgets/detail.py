@@ -44,7 +44,7 @@ from flowforge_tui.shape import Section, Shape
 from flowforge_tui.widgets.heading import Heading, Part, title
 from flowforge_tui.widgets.lines import LineView
 from flowforge_tui.widgets.log import LogPane
-from flowforge_tui.widgets.log_lines import LogLines
+from flowforge_tui.widgets.messages import Jump, Left
 
 if TYPE_CHECKING:
     from engine.front import Durations
@@ -77,9 +77,6 @@ class DetailRows(LineView):
         def __init__(self, row: Row | TaskRow) -> None:
             super().__init__()
             self.row = row
-
-    class Leave(Message):
-        """Esc: the focus may go where it was."""
 
     def __init__(self, look: Look | None = None, **kwargs: Any) -> None:
         super().__init__(look, **kwargs)
@@ -176,7 +173,7 @@ class DetailRows(LineView):
 
     def action_leave(self) -> None:
         """Give the focus back."""
-        self.post_message(self.Leave())
+        self.post_message(Left())
 
 
 class DetailPane(Vertical):
@@ -187,16 +184,6 @@ class DetailPane(Vertical):
     DetailPane > Vertical { height: 1fr; width: 1fr; }
     DetailPane .-away { display: none; }
     """
-
-    class Jump(Message):
-        """The cursor of the tree is to go to a task run, or to a map as a whole."""
-
-        def __init__(self, tid: int) -> None:
-            super().__init__()
-            self.tid = tid
-
-    class Leave(Message):
-        """Esc: the focus may go where it was."""
 
     def __init__(
         self, look: Look | None = None, *, executor: Executor | None = None, **kwargs: Any
@@ -355,13 +342,7 @@ class DetailPane(Vertical):
             self.action_tab("log")
             self._point_log(row.attempt)
         elif row.task >= 0:
-            self.post_message(self.Jump(row.task))
-
-    @on(DetailRows.Leave)
-    @on(LogLines.Leave)
-    def _left(self, event: Message) -> None:
-        event.stop()
-        self.post_message(self.Leave())
+            self.post_message(Jump(row.task))
 
     # -- the log --------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from flowforge_tui.log_rows import NARROWEST, LogRows, under_cursor
 from flowforge_tui.logbook import THRESHOLDS, LogBook, Row
 from flowforge_tui.look import Look
 from flowforge_tui.widgets.lines import LineView
+from flowforge_tui.widgets.messages import Left
 
 if TYPE_CHECKING:
     from engine.front import LogLine
@@ -262,10 +263,7 @@ class LogLines(LineView):
         if self.drawing.needle:
             self.search("")
         else:
-            self.post_message(self.Leave())
-
-    class Leave(Message):
-        """Esc, and nothing to end here: the focus may go where it was."""
+            self.post_message(Left())
 
     def _go(self, start: int, step: int) -> None:
         if not self.drawing.needle:

@@ -143,8 +143,8 @@ class _Rows:
     def _text(self, text: str) -> str:
         return text if self.look.unicode else text.replace("–", "-").replace("µ", "u")
 
-    def _area(self, values: list[float], height: int, top: float = 0.0) -> list[str]:
-        return area(values, height, unicode=self.look.unicode, top=top)
+    def _area(self, values: list[float], height: int) -> list[str]:
+        return area(values, height, unicode=self.look.unicode)
 
     def _rate(self, rows: int) -> list[Line]:
         """Throughput: now, then over time, in line or as a chart below."""

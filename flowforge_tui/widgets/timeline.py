@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import BindingType
-from textual.message import Message
 from textual.strip import Strip
 
 from engine import TaskState
@@ -23,6 +22,7 @@ from flowforge_tui.look import ACCENT, BAD, BOLD, DIM, GOOD, WARN, Look, word
 from flowforge_tui.model import RunView
 from flowforge_tui.strips import Line
 from flowforge_tui.tracks import FAILED, RETRIED, Running, Tracks, width_of
+from flowforge_tui.widgets.messages import Jump
 from flowforge_tui.widgets.panel import Panel
 
 #: The level of the finest cells: 1/1024 s.
@@ -36,13 +36,6 @@ class Timeline(Panel, can_focus=True):
     Timeline { height: 1fr; width: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(TIMELINE_KEYS)]
-
-    class Chosen(Message):
-        """A person wants to see the task run of an attempt."""
-
-        def __init__(self, tid: int) -> None:
-            super().__init__()
-            self.tid = tid
 
     def __init__(self, look: Look | None = None, **kwargs: Any) -> None:
         super().__init__(look, **kwargs)
@@ -309,7 +302,7 @@ class Timeline(Panel, can_focus=True):
             return
         found = self._under_cursor(self._groups(self._tracks.running()), self._level_shown())
         if found is not None:
-            self.post_message(self.Chosen(found[0]))
+            self.post_message(Jump(found[0]))
 
     # -- the mouse, and the focus -----------------------------------------------------------------
 

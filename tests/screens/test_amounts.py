@@ -42,7 +42,6 @@ def test_none_is_longer_than_six_cells(number: float) -> None:
 def test_an_area_fills_from_below() -> None:
     assert area([0, 1, 2, 4], 1) == [" ▂▄█"]
     assert area([0, 1, 2, 4], 2) == ["   █", " ▄██"]
-    assert area([1, 2], 1, top=8) == ["▁▂"]
     assert area([0, 1, 3], 1, unicode=False) == [" :#"]
     assert area([0, 0], 2) == ["  ", "  "]
 

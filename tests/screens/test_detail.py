@@ -15,6 +15,7 @@ from flowforge_tui.details import Details, read_lines, run_facts
 from flowforge_tui.figures import Figures
 from flowforge_tui.look import Look
 from flowforge_tui.widgets.detail import DetailPane
+from flowforge_tui.widgets.messages import Jump
 from tests.screens.pilot import drive, picture
 from tests.screens.test_log import Now
 
@@ -89,7 +90,7 @@ class Bench:
         post = pane.post_message
 
         def listen(message: Any) -> bool:
-            if isinstance(message, DetailPane.Jump):
+            if isinstance(message, Jump):
                 self.jumps.append(message.tid)
             return post(message)
 

@@ -10,6 +10,7 @@ from engine.core.events import Moved, Ran, Reset, Restored, RunMoved
 from flowforge_tui.look import Look
 from flowforge_tui.model import RunView
 from flowforge_tui.tracks import Tracks
+from flowforge_tui.widgets.messages import Jump
 from flowforge_tui.widgets.timeline import Timeline
 from tests.screens.made import BEGAN, attempt, begun, failed, started, succeeded
 from tests.screens.pilot import drive, styles_of, text_of
@@ -116,7 +117,7 @@ def test_keys_move_zoom_and_choose() -> None:
     heard: list[int] = []
 
     class Listening(Timeline):
-        def on_timeline_chosen(self, message: Timeline.Chosen) -> None:
+        def on_jump(self, message: Jump) -> None:
             heard.append(message.tid)
 
     async def act(widget: Timeline, pilot: Pilot[None]) -> None:
