@@ -154,6 +154,10 @@ class Machine(Dispatch):
         self._check_over(now)
         return done
 
+    def cancelled(self) -> list[int]:
+        """The task runs that are CANCELLED."""
+        return [t for t, s in enumerate(self.state) if s == CANCELLED and self._is_live(t)]
+
     def retry(self, tids: Iterable[int], now: float) -> list[int]:
         """Run failed or cancelled task runs again, with all that they blocked or fed a failure.
 

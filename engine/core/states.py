@@ -40,6 +40,12 @@ class TaskState(IntEnum):
     CANCELLED = 10
     """Stopped, or never started, at a person's wish."""
 
+    def __str__(self) -> str:
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        return format(self.name, spec)
+
 
 class FailureReason(StrEnum):
     """Why a task run is FAILED."""

@@ -172,12 +172,14 @@ class Commands:
         return "the run goes on"
 
     def retry(self, tasks: list[str], *, reload: bool = False) -> str:
-        """Run failed task runs again; without names, all that failed so far.
+        """Run failed task runs again; without names, all that failed so far, or were cancelled
+        if none failed.
 
         `reload`: with the code as their file has it now.
         """
         self._check_settled()
-        ids = self._ids(tasks) if tasks else sorted(self._runner.machine.failed)
+        machine = self._runner.machine
+        ids = self._ids(tasks) if tasks else sorted(machine.failed) or machine.cancelled()
         count, code = self._start_over(Machine.retry, ids, reload)
         if not count:
             raise RunError(f"nothing to retry: {self._told(ids) or 'nothing has failed'}")

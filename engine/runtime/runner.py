@@ -117,7 +117,8 @@ class Runner:
         """Stay open for commands once the run has ended by itself; see `end_session`."""
         self.exceptions: dict[int, BaseException] = {}
         """The live exceptions of task runs that failed in this session, for `raise … from`."""
-        self._announced: set[int] = set()
+        self._announced: set[Attempt] = set()
+        """Themselves, not their ids: one that begins may be where one that ended was."""
         self.pollers: list[Callable[[], None]] = []
         """Called at every tick, outside the lock: at least ten times a second where the caller's
         thread handles signals, else at least once. One that raises StorageError ends the run;
@@ -438,7 +439,7 @@ class Runner:
 
     def _pause(self, quiet: int) -> float:
         """Seconds until the next look, after so many at which nothing was to be done."""
-        pause, dues = TICK if quiet < _QUIET else IDLE_TICK, [self.machine.next_due]
+        pause, dues = TICK if quiet < _QUIET else IDLE_TICK, []
         if pause == IDLE_TICK and not self.hears:
             self._dozing = True  # first: a step that the look below does not see wakes the ticker
             running = self._in_hand()
@@ -446,7 +447,9 @@ class Runner:
             if self._dozing:
                 pause = DOZE
                 dues += [a.start + a.timeout for a in running if a.timeout is not None]
-        return min([pause, *(max(0.0005, due - now()) for due in dues if due is not None)])
+        if (due := self.machine.next_due) is not None:
+            dues.append(due)
+        return min([pause, *(max(0.0005, due - now()) for due in dues)])
 
     def _in_hand(self) -> list[Attempt]:
         return [a for executor in self.executors.values() for a in executor.in_hand()]
@@ -456,7 +459,7 @@ class Runner:
         handed out runs, as announced, and is not being stopped; all that happened is on disk."""
         return (
             len(running) == len(self.machine.in_hand)
-            and all(id(a) in self._announced and not a.cancelled for a in running)
+            and all(a in self._announced and not a.cancelled for a in running)
             and not self._inbox and self._recorder.stored == self._recorder.queued
         )
 
@@ -483,14 +486,14 @@ class Runner:
                     executor.stop(a, "cancel")  # again: it may have been between two hands
             executor.rebalance()
         if len(self._announced) > len(running):  # else it would look every 8 ms until the next
-            self._announced &= {id(a) for a in running}
+            self._announced.intersection_update(running)
         fresh = [a for a in running
-                 if id(a) not in self._announced and a.start and at - a.start > WORTH_ANNOUNCING]
+                 if a not in self._announced and a.start and at - a.start > WORTH_ANNOUNCING]
         due = self.machine.next_due
         if not (fresh or self._inbox or (due is not None and due <= at)
                 or self._recorder.overdue or self._held_up(at)):
             return bool(self.machine.in_hand) and len(running) != len(self._announced)
-        self._announced = {id(a) for a in running if a.start and at - a.start > WORTH_ANNOUNCING}
+        self._announced = {a for a in running if a.start and at - a.start > WORTH_ANNOUNCING}
         with self._lock:
             self._step()
             self.machine.tick(at)

@@ -135,3 +135,9 @@ def test_delays_stay_within_bounds(retries, delay, backoff, jitter, limit, luck)
         exact = delay * backoff ** (n - 1)
         assert 0 <= seconds <= exact * (1 + jitter) + 1e-9
         assert limit is None or seconds <= limit
+
+
+def test_a_state_is_told_by_its_name():
+    state = TaskState.SUCCESS
+    assert str(state) == f"{state}" == "SUCCESS" and f"{state:>9}" == "  SUCCESS"
+    assert state == 4

@@ -187,3 +187,20 @@ def test_what_is_left_in_the_queue_of_a_run_that_has_stopped_keeps_nobody_awake(
     bed.dozes()
     run.ask("close")
     assert str(run.end().state) == "FAILED"
+
+
+def test_a_run_that_was_cancelled_while_it_lingers_is_tried_again_as_a_whole(bench: Bench):
+    @workflow
+    def flow(folder: str):
+        waits(folder)
+
+    run = Watched(bench, flow, executor="thread", linger=True)
+    run.until("waits", "RUNNING")
+    run.ask("cancel")
+    run.run_until("CANCELLED")
+    assert run.ask("retry") == "1 task run will be tried again"
+    bench.ledger.until("waits", "waits")
+    (bench.folder / "go").touch()
+    run.run_until("SUCCESS")
+    run.ask("close")
+    assert str(run.end().state) == "SUCCESS"
