@@ -21,19 +21,13 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.strip import Strip
 
+from flowforge_tui.detail_canvas import Canvas, Row, TaskRow, task_key, task_line
 from flowforge_tui.detail_rows import (
-    Canvas,
-    Row,
-    TaskRow,
     attempt_rows,
     data_rows,
     dependency_rows,
     error_rows,
-    run_rows,
-    section_rows,
     source_rows,
-    task_key,
-    task_line,
 )
 from flowforge_tui.details import Details, Facts, load, stamp_of
 from flowforge_tui.keys import DETAIL_KEYS, MOVE_KEYS, bindings
@@ -41,6 +35,7 @@ from flowforge_tui.logbook import try_words
 from flowforge_tui.look import ACCENT, CURSOR, DIM, PLAIN, Look, state_style, word
 from flowforge_tui.model import RunView
 from flowforge_tui.shape import Section, Shape
+from flowforge_tui.summed_rows import run_rows, section_rows
 from flowforge_tui.widgets.heading import Heading, Part, title
 from flowforge_tui.widgets.lines import LineView
 from flowforge_tui.widgets.log import LogPane
