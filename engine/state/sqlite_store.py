@@ -42,9 +42,6 @@ _UPSERT: Final = (
     "INSERT INTO meta VALUES (?, ?, ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value, crc = excluded.crc"
 )
-#: How much dearer than the one before a commit is taken to be at most. The quickest of the last
-#: few counts: others waited for the interpreter, and longer batches would make that worse.
-DEARER: Final = 1.25
 #: What SQLite says when there is no room for its shared index (it calls that an I/O error), and
 #: when a write failed for a reason that it does not tell.
 _IOERR_SHMSIZE: Final = 4874
@@ -196,7 +193,7 @@ class SqliteStore(SqliteReader):
             sync.mark()
         if self._room is not None:
             self._room.committed(len(data))
-        self.commit_seconds = min(time.perf_counter() - begin, DEARER * self.commit_seconds)
+        self.commit_seconds += 0.1 * (time.perf_counter() - begin - self.commit_seconds)
         return seq
 
     def check_in_place(self) -> None:

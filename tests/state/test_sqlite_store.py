@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
 import random
 import resource
@@ -17,7 +15,6 @@ import threading
 import pytest
 
 from engine.errors import Fenced, NewerSchema, StorageBroken, StorageError, StorageFull
-from engine.state import sqlite_store
 from engine.state.sqlite_schema import VERSION, connect
 from engine.state.sqlite_store import SqliteStore, peek
 from engine.state.wal_sync import WalSync
@@ -453,15 +450,3 @@ def test_no_file_of_a_journal_is_for_others_to_read(tmp_path) -> None:
     store.close()
     assert set(modes) >= {"run.db", "run.db-wal"}
     assert set(modes.values()) == {0o600}
-
-def test_a_commit_that_was_held_up_once_does_not_make_all_batches_long(tmp_path, monkeypatch):
-    with contextlib.closing(SqliteStore.create(tmp_path / "run.db", "process")) as store:
-        store.commit_seconds = 0.001
-        clock = itertools.count(step=5.0)
-        with monkeypatch.context() as held_up:
-            held_up.setattr(sqlite_store.time, "perf_counter", lambda: next(clock))
-            store.append(b"a")
-        assert store.commit_seconds == pytest.approx(0.001 * sqlite_store.DEARER)
-        store.commit_seconds = 5.0
-        store.append(b"b")
-        assert store.commit_seconds < 5.0
