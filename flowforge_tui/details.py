@@ -146,7 +146,7 @@ def run_facts(feed: Feed) -> list[tuple[str, str]]:
          str(executor or "")),
         ("durability", str(about.get("durability") or "")),
         ("kept in", feed.home if feed.home is not None else "memory alone: no resume"),
-        ("carried on", feed.resumed),
+        ("carried on", feed.resumed.removeprefix("carrying on ")),
     ]
     rows += [("note", text) for _, text in list(feed.notes)[-_NOTES:]]
     return [(name, value) for name, value in rows if value]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 #: Seconds that a command's answer is waited for: it is recorded first, on a slow disk too.
 ANSWER_SECONDS = 30.0
+
+#: Seconds that an owner is given which does not listen (yet): its run may just have begun.
+LISTENS_WITHIN = 1.0
 
 
 class ControlServer:
@@ -101,12 +105,23 @@ class Caller:
         return answer
 
     def _line(self, s: socket.socket, path: Path, request: dict[str, Any]) -> bytes:
-        s.connect(str(path))
+        self._connect(s, path)
         if self._hung_up:  # looked at once `hang_up` can reach the connection
             raise RunError("nobody waits for the answer any more")
         s.sendall(json.dumps(request).encode() + b"\n")
         with s.makefile("rb") as stream:
             return stream.readline()
+
+    def _connect(self, s: socket.socket, path: Path) -> None:
+        until = time.monotonic() + min(LISTENS_WITHIN, s.gettimeout() or LISTENS_WITHIN)
+        while True:
+            try:
+                s.connect(str(path))
+                return
+            except (FileNotFoundError, ConnectionRefusedError):
+                if self._hung_up or time.monotonic() >= until:
+                    raise
+                time.sleep(0.01)
 
     def hang_up(self) -> None:
         """Whoever waits for an answer waits no longer, and nobody asks again: RunError."""
