@@ -52,6 +52,19 @@ def without_unknown(data: bytes) -> bytes:
     return _UNKNOWN.sub(b"", _CUT_OFF.sub(b"", data))
 
 
+class _Screen(pyte.Screen):
+    """Ignores what a terminal ignores: where a sequence was cut off, its numbers meet the first
+    letter that somebody else writes ("Killed")."""
+
+    def erase_in_line(self, how: int = 0, private: bool = False) -> None:
+        if how in (0, 1, 2):
+            super().erase_in_line(how, private)
+
+    def erase_in_display(self, how: int = 0, *args: object, **more: object) -> None:
+        if how in (0, 1, 2, 3):
+            super().erase_in_display(how, *args, **more)
+
+
 class PtyTerminal:
     """A terminal, and one program in it."""
 
@@ -63,7 +76,7 @@ class PtyTerminal:
         self.written = b""
         self._held = b""
         self._code = Path(tempfile.mkdtemp()) / "code"
-        self._screen = pyte.Screen(columns, rows)
+        self._screen = _Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.parent, self.child = pty.openpty()
         self.before = termios.tcgetattr(self.child)

@@ -506,7 +506,7 @@ CTRL_C = "\x03"
 def test_one_ctrl_c_lets_what_runs_end_and_starts_nothing(terminal: Open, place: Place) -> None:
     screen = at_the_gate(terminal, place)
     screen.press(CTRL_C)
-    screen.wait("once more")
+    screen.wait("no new task starts")
     open_gate(place)
     assert screen.end() == 130
     assert "INTERRUPTED" in screen.outside
@@ -518,7 +518,7 @@ def test_one_ctrl_c_lets_what_runs_end_and_starts_nothing(terminal: Open, place:
 def test_a_second_ctrl_c_stops_what_runs(terminal: Open, place: Place) -> None:
     screen = at_the_gate(terminal, place)
     screen.press(CTRL_C)
-    screen.wait("once more")
+    screen.wait("no new task starts")
     screen.press(CTRL_C)
     assert screen.end() == 130
     assert "INTERRUPTED" in place.do("runs").stdout
@@ -530,7 +530,7 @@ def test_a_third_ctrl_c_leaves_at_once(terminal: Open, place: Place) -> None:
     screen = terminal("run", "deaf.py", "--grace", "3600")
     place.wait_for("waiting")
     screen.press(CTRL_C)
-    screen.wait("once more")
+    screen.wait("no new task starts")
     screen.press(CTRL_C)
     screen.wait("leave at once")
     screen.press(CTRL_C)
