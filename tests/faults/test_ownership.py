@@ -109,6 +109,7 @@ def test_an_owner_that_lost_its_lock_in_its_sleep_writes_nothing_more(bench: Ben
     owner = bench.start(flow, parameters=parameters)
     bench.ledger.until("wait0")
     owner.signal(signal.SIGSTOP)
+    wait_for(lambda: _state(owner.pid) == "T", "the owner to stop")
     run_dir = bench.run_dirs[0]
     # The lock goes with its file: a new one is free to take.
     text = (run_dir / LOCK_FILE).read_bytes()
