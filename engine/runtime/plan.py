@@ -64,6 +64,10 @@ class Record(Protocol):
     def expansion(self, node: int) -> tuple[int, int, Any] | None:
         """(first id, count, keys) of a mapped node's items; None before it is expanded."""
 
+    @property
+    def failures(self) -> Mapping[int, int]:
+        """Task run → how many of its retries are spent, where any is."""
+
 
 class PlanEntry(NamedTuple):
     """One line of the plan."""
@@ -350,6 +354,8 @@ class Plan:
             return "keep", 'was cut short, and on_interrupt="fail" has it wait to be asked for'
         if state is TaskState.RUNNING and self.new.spec(i).on_interrupt == "fail":
             return "keep", 'was running when the run stopped; on_interrupt="fail" makes it FAILED'
+        if state is TaskState.QUEUED and tid in self._record.failures:
+            state = TaskState.UP_FOR_RETRY  # its delay was over, and no worker was free
         return "run", _WHY_RUN[state]
 
     def to_json(self) -> dict[str, Any]:

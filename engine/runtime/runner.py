@@ -53,6 +53,7 @@ LONGEST_BATCH = 0.25
 TINY = 10e-6
 #: Who took a batch of such less than this ago (seconds) comes for more; else others are to help.
 SOON = 0.01
+#: Thread and time of such a batch while nobody has one.
 NOBODY = 0, 0.0
 #: Results larger than this many bytes go to a blob of their own.
 BLOB_BYTES = 256 * 1024

@@ -56,6 +56,7 @@ class Record:
     ) -> None:
         self.states = states or {}
         self.expansions = expansions or {}
+        self.failures: dict[int, int] = {}
 
     def state_of(self, tid: int) -> TaskState:
         return self.states.get(tid, S)
@@ -426,3 +427,10 @@ def test_nodes_may_be_declared_before_what_they_wait_for() -> None:
 
     assert plan_of(flow, flow, b="new").stale == {
         1: "code of b changed", 0: "runs after b, which changed"}
+
+
+def test_what_had_failed_and_was_queued_again_is_not_said_not_to_have_started() -> None:
+    record = Record(dict.fromkeys((1, 2), TaskState.QUEUED))
+    record.failures[1] = 1
+    reasons = {e.name: e.reason for e in plan_of(diamond, diamond, record).entries()}
+    assert (reasons["b"], reasons["c"]) == ("was waiting for its next try", "had not started")

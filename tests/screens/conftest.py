@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from tests.cli.flows import GATE, PIPE, Place
+from tests.runtime.conftest import bench
 from tests.screens.pty_terminal import PtyTerminal
+
+__all__ = ["bench", "place", "terminal"]
 
 Open = Callable[..., PtyTerminal]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,15 +18,6 @@ from tests.runtime.harness import Bench, first, note
 from tests.waiting import wait_for
 
 PATIENCE = 30.0
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A directory and a ledger, as the tests of the runtime have them."""
-    made = Bench(tmp_path)
-    monkeypatch.setenv("LEDGER", str(made.ledger.path))
-    monkeypatch.chdir(tmp_path)
-    return made
 
 
 def two() -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,14 +79,6 @@ def test_what_is_told_of_a_run_says_how_long_it_ran() -> None:
                      moved(RunState.FAILED, HOUR + 10)])
     facts = dict(run_facts(feed))
     assert (facts["ended"], facts["ran"]) == ("1 h 0 min later", "20 s of that")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    made = Bench(tmp_path)
-    monkeypatch.setenv("LEDGER", str(made.ledger.path))
-    monkeypatch.chdir(tmp_path)
-    return made
 
 
 def flow() -> Any:
