@@ -1,12 +1,14 @@
 """The guardian: a small process that outlives the engine by moments, to end what it left.
 
-Rule 1: it acts on one event, the engine's death without a goodbye. Then every process group
+Rule 1: it acts on one event, the engine's death; who needs it no more kills it. Then every group
         it was told to watch, every process that carries the engine's token in its
         environment, and every one that it has seen below the engine, is killed, again and
         again until none is left. The token and not the run's id: a resume, which may start
         within a second, has the same id. What the engine had started before the run is spared.
 Rule 2: this file is also the guardian's program, run by its path under `python -I -S`: the
-        standard library alone, so that it starts in some 20 ms and weighs little.
+        standard library alone, so that it weighs little. A shell waits before that: the start
+        takes 16 ms of CPU, most of what a short run has, and all that is said meanwhile, the
+        engine's death too, is heard after it.
 Rule 3: death is seen twice: as the end of a pipe that the engine alone writes to, and as a
         change of parent, because a process forked off the engine may hold that pipe open.
 """
@@ -32,11 +34,17 @@ ENGINE_MARK = "FLOWFORGE_ENGINE"
 LOOK_EVERY = 0.3
 HUNT_FOR = 10.0
 
-_GOODBYE = b"close"
+#: Seconds before the guardian's program starts. Short runs are over by then, and it has cost them
+#: 1 ms; of the 2 s within which all must be gone, most are left.
+START_AFTER = 0.25
+#: Signals are ignored from the start. The sleeper holds no pipe: a guardian that was killed is
+#: known by that nobody does.
+_SHELL = "/bin/sh"
+_LATER = f"trap '' HUP INT QUIT TERM; sleep {START_AFTER} </dev/null; exec \"$@\""
 
 
 class Guardian:
-    """The engine's end: starts the guardian, tells it whom to watch, says goodbye.
+    """The engine's end: starts the guardian, tells it whom to watch, ends it.
 
     While it lasts, the engine's own environment carries both marks, so that whatever a
     task starts inherits them, from a thread as well.
@@ -76,33 +84,29 @@ class Guardian:
             self._watched.discard(pid)
             self._tell(b"-%d" % pid)
 
-    def close(self, *, wait: bool = True) -> None:
-        """End the guardian; it kills nothing. May be called twice.
-
-        Without `wait` it is reaped in the background: a run shorter than the 20 ms that the
-        guardian takes to start need not last until it has.
-        """
+    def close(self) -> None:
+        """End the guardian; it kills nothing. May be called twice."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            self._send(_GOODBYE)
+            if self._process.poll() is None:
+                kill_group(self._process.pid)  # before the pipe ends, which would tell of a death
             with suppress(OSError):  # a task may have closed what is not its own
                 os.close(self._pipe)
         for mark, value in self._marks.items():
             # Another run of this process may have put its own in place since.
             if os.environ.get(mark) == value:
                 _set_environment(mark, self._before[mark])
-        if wait:
-            self._process.wait()
-        else:
-            threading.Thread(target=self._process.wait, daemon=True).start()
+        self._process.wait()
 
     def _launch(self) -> None:
         reader, self._pipe = os.pipe()
         environment = {k: v for k, v in os.environ.items() if k not in self._marks}
         command = [sys.executable, "-I", "-S", __file__, engine_token(), str(os.getpid()),
                    self._spared]
+        if os.path.exists(_SHELL):  # noqa: PTH110 - as below
+            command = [_SHELL, "-c", _LATER, _SHELL, *command]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -263,7 +267,7 @@ def hunt_carriers(mark: str, value: str) -> None:
 
 
 class _Watch:
-    """Reads the engine's words until it says goodbye, or dies."""
+    """Reads the engine's words until it dies."""
 
     def __init__(self, engine: int, spared: str) -> None:
         self.engine = engine
@@ -274,23 +278,23 @@ class _Watch:
                         (entry.partition(":") for entry in spared.split(",") if entry)}
         self._rest = b""
 
-    def until_death(self) -> bool:
-        """True: the engine died; False: it took its leave."""
+    def until_death(self) -> None:
+        """Returns once the engine is dead, and all that it said was read."""
         poller = select.poll()
         poller.register(0, select.POLLIN)
         look_at = 0.0
         while True:
-            if time.monotonic() >= look_at:
+            orphan = os.getppid() != self.engine
+            if not orphan and time.monotonic() >= look_at:
                 look_at = time.monotonic() + LOOK_EVERY
                 self.look()
-            if poller.poll(LOOK_EVERY * 1000):
+            if poller.poll(0 if orphan else LOOK_EVERY * 1000):
                 data = os.read(0, 65536)
                 if not data:
-                    return True
-                if not self._heard(data):
-                    return False
-            elif os.getppid() != self.engine:
-                return True
+                    return
+                self._hear(data)
+            elif orphan:
+                return
 
     def look(self) -> None:
         """See what is below the engine now; what is gone is forgotten."""
@@ -301,14 +305,11 @@ class _Watch:
         left = {pid: when for pid, when in self.seen.items() if _started(pid) == when}
         self.seen = {**left, **found}
 
-    def _heard(self, data: bytes) -> bool:
+    def _hear(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            if line == _GOODBYE:
-                return False
             pid = int(line[1:])
             (self.groups.add if line[:1] == b"+" else self.groups.discard)(pid)
-        return True
 
 
 def descendants(process: int) -> dict[int, str]:
@@ -384,8 +385,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     watch = _Watch(int(sys.argv[2]), sys.argv[3])
-    if watch.until_death():
-        _hunt(sys.argv[1], watch.groups, watch.seen)
+    watch.until_death()
+    _hunt(sys.argv[1], watch.groups, watch.seen)
 
 
 if __name__ == "__main__":

@@ -240,7 +240,7 @@ class Launch:
         from engine.worker import capture
 
         if self.guardian is not None:
-            stack.callback(self.guardian.close, wait=False)
+            stack.callback(self.guardian.close)
         capture.install()
         stack.callback(capture.uninstall)
         stack.callback(self.scope.close)

@@ -86,6 +86,44 @@ def test_everything_is_gone_two_seconds_after_the_engine_was_killed(tmp_path: Pa
                 child.kill()
 
 
+BRIEF = f"""
+import subprocess, sys, time
+sys.path.insert(0, {ROOT!r})
+from engine.executors import guardian
+
+guardian._SHELL = sys.argv[1]
+one = guardian.Guardian.start("brief-run")
+carrier = subprocess.Popen(["sleep", "90"], start_new_session=True)
+bare = subprocess.Popen(["sleep", "90"], start_new_session=True, env={{"PATH": "/usr/bin:/bin"}})
+one.watch(bare.pid)
+print(carrier.pid, bare.pid, one.pid, flush=True)
+time.sleep(90)
+"""
+
+
+@pytest.mark.fault(2, 3)
+@pytest.mark.parametrize("shell", [guardian._SHELL, "/no/shell"])
+def test_what_an_engine_left_that_was_killed_at_once_is_gone_too(shell: str) -> None:
+    command = [sys.executable, "-c", BRIEF, shell]
+    engine = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert engine.stdout is not None
+    carrier, bare, guarding = map(int, engine.stdout.readline().split())
+    engine.kill()
+    killed = time.monotonic()
+    engine.communicate()
+    for pid in (carrier, bare):
+        assert_dies(pid, within=2.0 - (time.monotonic() - killed))
+    assert_dies(guarding)
+
+
+def test_a_guardian_that_is_ended_leaves_no_sleeper() -> None:
+    one = Guardian.start("a-run")
+    sleepers = psutil.Process(one.pid).children()
+    one.close()
+    for sleeper in sleepers:
+        assert_dies(sleeper.pid)
+
+
 def test_a_goodbye_kills_nothing_and_leaves_the_environment_as_it_was() -> None:
     before = dict(os.environ)
     one = Guardian.start("a-run")
