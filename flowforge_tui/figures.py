@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engine import RunState, TaskState
 from engine.front import Durations, Series
-from flowforge_tui.attempts import NO_WORKER
 from flowforge_tui.charts import fitted
+from flowforge_tui.pace import count_in
 
 if TYPE_CHECKING:
     from flowforge_tui.model import RunView
@@ -85,8 +85,6 @@ class Figures:
         """Attempts that failed, those that are tried again included."""
         self.retries = 0
         """Attempts beyond the first of their task run."""
-        self.busy: defaultdict[int, float] = defaultdict(float)
-        """Worker → seconds that its attempts took. Workers of two executors may share a number."""
         self._read = 0
         self._numbers: dict[int, int] = {}
         """Task run → number of its last attempt seen, where it was not the first, or failed."""
@@ -117,15 +115,16 @@ class Figures:
         log = self.view.attempts
         self._read = last
         states = log.state[first:last].tobytes()
-        seconds = list(map(sub, log.end[first:last], log.start[first:last]))
-        if min(seconds) < 0.0 or 0.0 in log.start[first:last]:
-            seconds = [s if s > 0.0 and log.start[i] else 0.0 for i, s in enumerate(seconds, first)]
+        starts, ends = log.start[first:last], log.end[first:last]
+        seconds = list(map(sub, ends, starts))
+        if min(seconds) < 0.0 or not all(starts):
+            seconds = [s if s > 0.0 and start else 0.0
+                       for s, start in zip(seconds, starts, strict=True)]
         work = accumulate(seconds, initial=self._work[-1])
         self._work.extend(islice(work, 1, None))
         good = states.count(_SUCCESS)
         self._take_durations(log.tid[first:last], seconds, states, good)
-        self._take_workers(log.worker[first:last], seconds)
-        self._take_ends(log.end[first:last], states)
+        self._take_ends(ends, states)
         if good < len(states) or log.number[first:last].count(1) < len(states):
             self._take_trouble(first, last)
 
@@ -160,26 +159,13 @@ class Figures:
             figures.durations.merge(batch)
             self.durations.merge(batch)
 
-    def _take_workers(self, workers: array[int], seconds: list[float]) -> None:
-        if workers.count(NO_WORKER) == len(workers):
-            return
-        busy = self.busy
-        for worker, s in zip(workers, seconds, strict=True):
-            busy[worker] += s
-
     def _take_ends(self, ends: array[float], states: bytes) -> None:
         """Count ends for good by slot of time."""
-        series, began = self._finished, self._session
         if states.count(_RETRY):
             ended = sorted(compress(ends, [s != _RETRY for s in states]))
         else:
             ended = sorted(ends)
-        first = bisect_left(ended, began)
-        while first < len(ended):
-            slot = (ended[first] - began) // series.width
-            last = bisect_left(ended, began + (slot + 1) * series.width, first + 1)
-            series.add(ended[first], last - first)
-            first = last
+        count_in(self._finished, ended[bisect_left(ended, self._session):])
 
     def _take_trouble(self, first: int, last: int) -> None:
         """Count failures and retries."""

@@ -28,7 +28,7 @@ from engine.front import (
 )
 from flowforge_tui.attempts import NO_WORKER, Ended, worker_of
 from flowforge_tui.pace import Pace
-from flowforge_tui.run_columns import HOT, RunColumns, Try
+from flowforge_tui.run_columns import RunColumns, Try, any_hot
 from flowforge_tui.shape import Shape
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from flowforge_tui.history import Past
 
 _PENDING, _RUNNING, _SUCCESS = TaskState.PENDING, TaskState.RUNNING, TaskState.SUCCESS
-_HOT_BYTES = bytes(HOT)
 
 
 class Reshaped(NamedTuple):
@@ -75,22 +74,27 @@ class RunView(RunColumns):
             self.past.note(changes)
 
     def _succeeded(self, change: Succeeded) -> None:
-        if change.attempts:
-            self._ended_well(Ended.of(change.attempts))
+        self._ended_well(Ended.of(change.attempts))
 
     def _ended_well(self, ended: Ended) -> None:
         """By columns, and by slices where ids are neighbours, as those of a map mostly are:
-        0.3 µs a task run; 0.45 µs where they are not."""
-        tids, runs = ended.tids, ended.runs()
+        0.1 µs a task run; 0.3 µs where they are not."""
+        if not ended.tids:
+            return
+        tids, runs, state, section = ended.tids, ended.runs(), self.state, self.section
+        places: Sequence[int]
         if runs is not None:
-            old = b"".join([self.state[tids[i]:tids[i] + j - i] for i, j in runs])
+            slices = [slice(tids[i], tids[i] + j - i) for i, j in runs]
+            old = b"".join([state[at] for at in slices])
+            places = array("I", b"".join([section[at].tobytes() for at in slices]))
         else:
-            old = bytes([self.state[tid] for tid in tids])
-        if len(old.translate(None, _HOT_BYTES)) < len(old):  # some are at hand elsewhere, too
+            old = bytes([state[tid] for tid in tids])
+            places = [section[tid] for tid in tids]
+        if any_hot(old):
             for tid in tids:
                 self._set(tid, _SUCCESS)
         else:
-            self._count_successes(tids, old)
+            self._count_moved(places, old, _SUCCESS)
         if runs is not None:
             self._store_runs(ended, runs)
         else:
@@ -160,13 +164,12 @@ class RunView(RunColumns):
             self.latest = max(self.latest, a.start)
 
     def _moved(self, change: Moved) -> None:
-        explained = change.cause >= 0 or bool(change.why)
-        for tid in change.tids:
-            if change.ran is not None:
+        if change.ran is not None:
+            for tid in change.tids:
                 self._ran(tid, change.ran, change.state)
-            self._set(tid, change.state)
-            if explained:
-                self.why[tid] = (change.cause, change.why)
+        self._set_all(change.tids, change.state)
+        if change.cause >= 0 or change.why:
+            self.why.update(dict.fromkeys(change.tids, (change.cause, change.why)))
 
     def _ran(self, tid: int, ran: Ran, state: TaskState) -> None:
         """An attempt ended with neither a result nor a failure."""

@@ -7,7 +7,8 @@ Rule 2: an attempt is looked at once, in batches; what is kept does not grow wit
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -40,13 +41,24 @@ class Span:
         copy.first, copy.last, copy.series = self.first, self.last, self.series.copied()
         return copy
 
-    def add(self, starts: list[float], ends: list[float]) -> None:
+    def add(self, starts: Sequence[float], ends: Sequence[float]) -> None:
         """Take in some attempts."""
-        first = min(starts)
+        first, ordered = min(starts), sorted(ends)
         self.first = min(self.first, first) if self.first else first
-        self.last = max(self.last, *ends)
-        for second, number in sorted(Counter(map(int, ends)).items()):
-            self.series.add(second, number)
+        self.last = max(self.last, ordered[-1])
+        if self.series.start is None:
+            self.series.start = float(int(ordered[0]))
+        count_in(self.series, ordered)
+
+
+def count_in(series: Series, moments: Sequence[float]) -> None:
+    """Count moments, sorted ones, by slot of time: a search a slot, and nothing a moment."""
+    start, first = series.start or 0.0, 0
+    while first < len(moments):
+        slot = (moments[first] - start) // series.width
+        last = bisect_left(moments, start + (slot + 1) * series.width, first + 1)
+        series.add(moments[first], last - first)
+        first = last
 
 
 class Pace:
@@ -70,20 +82,25 @@ class Pace:
         self._seen = upto = len(log)
         if at == upto:
             return
+        tids, starts, ends = log.tid[at:upto], log.start[at:upto], log.end[at:upto]
         section = self._view.section
-        batches: dict[int, tuple[list[float], list[float]]] = {}
-        for tid, start, end in zip(log.tid[at:upto], log.start[at:upto], log.end[at:upto],
-                                   strict=True):
-            if not (start and end):
-                continue
-            place = section[tid]
-            batch = batches.get(place)
-            if batch is None:
-                batch = batches[place] = ([], [])
-            batch[0].append(start)
-            batch[1].append(end)
-        for place, (starts, ends) in batches.items():
-            self.spans[place].add(starts, ends)
+        places = [section[tid] for tid in tids]
+        if places.count(places[0]) == len(places) and all(starts) and all(ends):
+            self.spans[places[0]].add(starts, ends)
+        else:
+            self._read_each(places, starts, ends)
+
+    def _read_each(
+        self, places: Sequence[int], starts: Sequence[float], ends: Sequence[float]
+    ) -> None:
+        batches: defaultdict[int, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+        for place, start, end in zip(places, starts, ends, strict=True):
+            if start and end:
+                batch = batches[place]
+                batch[0].append(start)
+                batch[1].append(end)
+        for place, (some_starts, some_ends) in batches.items():
+            self.spans[place].add(some_starts, some_ends)
 
     def began(self, places: Sequence[int]) -> float:
         """When the first attempt of some sections began; 0.0 if none has."""

@@ -32,6 +32,7 @@ _PENDING, _RUNNING, _SUCCESS = TaskState.PENDING, TaskState.RUNNING, TaskState.S
 #: States whose task runs are kept at hand a section, in the order in which they took it.
 HOT = (TaskState.FAILED, TaskState.UP_FOR_RETRY, TaskState.RUNNING, TaskState.CANCELLING)
 _IS_HOT = bytes(TaskState(i) in HOT for i in range(STATES))
+_HOT_BYTES = bytes(HOT)
 
 
 class Try(NamedTuple):
@@ -44,6 +45,11 @@ class Try(NamedTuple):
     state: TaskState
     reason: str
     error: ErrorInfo | None
+
+
+def any_hot(states: bytes) -> bool:
+    """True if a task run in one of them is at hand elsewhere, too."""
+    return len(states.translate(None, _HOT_BYTES)) < len(states)
 
 
 class RunColumns:
@@ -239,10 +245,30 @@ class RunColumns:
             self.worker.pop(tid, None)
         self._dirty.add(section)
 
-    def _count_successes(self, tids: Sequence[int], old: bytes) -> None:
-        """Task runs go from their `old` states to SUCCESS; none is named twice."""
-        section, totals = self.section, self.totals
-        places = [section[tid] for tid in tids]
+    def _set_all(self, tids: Sequence[int], new: int) -> None:
+        """Task runs take a state. Items in a row are a slice: one by one, a hundred thousand that
+        become ready at once took 60 ms."""
+        if isinstance(tids, range) and not _IS_HOT[new] and self._are_items(tids):
+            at = slice(tids.start, tids.stop)
+            old = bytes(self.state[at])
+            if not any_hot(old):
+                self._count_moved(self.section[at], old, new)
+                self.state[at] = bytes([new]) * len(tids)
+                return
+        for tid in tids:
+            self._set(tid, new)
+
+    def _are_items(self, tids: range) -> bool:
+        """True of ids that follow upon each other and are items of one map that count."""
+        if not tids or tids.step != 1:
+            return False
+        spread = self.spread.get(self.node[tids.start])
+        return spread is not None and (
+            spread[0] <= tids.start and tids.stop <= spread[0] + spread[1])
+
+    def _count_moved(self, places: Sequence[int], old: bytes, new: int) -> None:
+        """Task runs that count, in these sections, go from their `old` states to another."""
+        totals = self.totals
         if places.count(places[0]) == len(places):
             moved = [((places[0], s), old.count(s)) for s in set(old)]
         else:
@@ -250,9 +276,9 @@ class RunColumns:
         for (place, s), number in moved:
             counts = self.counts[place]
             counts[s] -= number
-            counts[_SUCCESS] += number
+            counts[new] += number
             totals[s] -= number
-            totals[_SUCCESS] += number
+            totals[new] += number
             self._dirty.add(place)
 
     def _uncount(self, tid: int) -> None:
@@ -282,8 +308,8 @@ class RunColumns:
             self.number.frombytes(bytes(4 * more))
             self.start.frombytes(bytes(8 * more))
             self.end.frombytes(bytes(8 * more))
-            self.node.extend([-1] * more)
-            self.section.extend([0] * more)
+            self.node.extend(array("i", [-1]) * more)
+            self.section.extend(array("I", [0]) * more)
         self.node[base:upto] = array("i", [node]) * (upto - base)
         self.section[base:upto] = array("I", [self.section[node]]) * (upto - base)
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from itertools import islice, takewhile
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, groupby, islice
 from math import ceil, floor, log2
-from operator import ge
+from operator import ge, sub
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine import TaskState
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 #: What a cell can show, the worst last: nothing, a success, something stopped, a retry, a failure.
 NOTHING, GOOD, STOPPED, RETRIED, FAILED = range(5)
-_RANKS = bytearray([STOPPED] * len(TaskState))
+_RANKS = bytearray([STOPPED] * 256)
+"""State → rank, as `bytes.translate` wants it."""
 for _state, _rank in ((TaskState.SUCCESS, GOOD), (TaskState.CACHED, GOOD),
                       (TaskState.UP_FOR_RETRY, RETRIED), (TaskState.FAILED, FAILED)):
     _RANKS[_state] = _rank
@@ -42,6 +44,8 @@ _FINEST = 1 / 64
 #: Lanes at most, besides those of workers; what does not fit shares them.
 _PACKED = 64
 _ACTIVE = (TaskState.RUNNING, TaskState.CANCELLING)
+#: Attempts in a row of one worker, from which on slices are cheaper than a list of their places.
+_STRETCH = 8
 #: Attempts that run are looked at one by one, up to this many.
 _LOOKED_AT = 512
 
@@ -76,6 +80,11 @@ class Cells:
                 column.extend(bytes(more))
 
 
+def _in_turn(starts: Sequence[float], ends: Sequence[float]) -> bool:
+    """True if each begins when the one before has ended, or later."""
+    return all(map(ge, starts[1:], ends))
+
+
 class Grid:
     """Cells of all lanes, from `origin` (seconds since the epoch) on, each `width` seconds."""
 
@@ -91,26 +100,31 @@ class Grid:
             self.lanes.append(Cells())
         return self.lanes[lane]
 
-    def add(self, lane: int, starts: list[float], ends: list[float], ranks: list[int]) -> None:
-        """Attempts of a lane. Those that pass within a cell, one after the other, cost little."""
-        origin, scale, count = self.origin, 1 / self.width, self.count
-        cell, number, busy = -1, 0, 0.0
-        for start, end, rank in zip(starts, ends, ranks, strict=True):
-            at = int((start - origin) * scale)
-            if rank == GOOD and at == int((end - origin) * scale) and 0 < at < count:
-                if at != cell:
-                    self._add_good(lane, cell, number, busy)
-                    cell, number, busy = at, 0, 0.0
-                number += 1
-                busy += end - start
-            else:
+    def add(
+        self, lane: int, starts: Sequence[float], ends: Sequence[float], ranks: bytes
+    ) -> None:
+        """Attempts of a lane. Those that went well within a cell, one after the other, are found
+        by a search and cost little."""
+        if not _in_turn(starts, ends):
+            for start, end, rank in zip(starts, ends, ranks, strict=True):
                 self._add_one(lane, start, end, rank)
-        self._add_good(lane, cell, number, busy)
+            return
+        first = 0
+        while first < len(ends):
+            cell = floor((starts[first] - self.origin) / self.width)
+            last = bisect_left(ends, self.origin + (cell + 1) * self.width, first)
+            number = last - first
+            if number and 0 <= cell < self.count and ranks.count(GOOD, first, last) == number:
+                busy = sum(map(sub, ends[first:last], starts[first:last]))
+                self._add_good(lane, cell, number, busy)
+            else:
+                last = max(last, first + 1)
+                for i in range(first, last):
+                    self._add_one(lane, starts[i], ends[i], ranks[i])
+            first = last
 
     def _add_good(self, lane: int, at: int, number: int, busy: float) -> None:
         """Some that ended well within a cell."""
-        if not number:
-            return
         cells = self.lane(lane)
         cells.reach(at + 1)
         cells.busy[at] += busy
@@ -219,40 +233,63 @@ class Tracks:
         if first == last:
             return False
         self._widen(max(log.end[first:last]))
-        by_worker: defaultdict[int, list[int]] = defaultdict(list)
-        for i, worker in enumerate(log.worker[first:last], first):
-            by_worker[worker].append(i)
-        fails = [fail for worker, indexes in by_worker.items()
+        fails = [fail for worker, indexes in self._by_worker(first, last)
                  for fail in self._take(worker, indexes)]
         for end, lane in sorted(fails):
             self._failed_at.append(end)
             self._failed_lane.append(lane)
         return last < len(log)
 
-    def _take(self, worker: int, indexes: list[int]) -> list[tuple[float, int]]:
+    def _by_worker(self, first: int, last: int) -> Iterable[tuple[int, Sequence[int]]]:
+        """(worker, indexes of its attempts). Mostly a worker brings in many in a row."""
+        workers = self.view.attempts.worker[first:last]
+        runs = [(worker, len(list(some))) for worker, some in groupby(workers)]
+        if _STRETCH * len(runs) <= len(workers):
+            ends = accumulate((n for _, n in runs), initial=first)
+            return [(w, range(at, at + n)) for (w, n), at in zip(runs, ends, strict=False)]
+        by_worker: defaultdict[int, list[int]] = defaultdict(list)
+        for i, worker in enumerate(workers, first):
+            by_worker[worker].append(i)
+        return by_worker.items()
+
+    def _columns(self, indexes: Sequence[int]) -> tuple[Sequence[float], Sequence[float], bytes]:
+        """Starts, ends and ranks of attempts; by slices where they follow upon each other."""
+        log, first, last = self.view.attempts, indexes[0], indexes[-1] + 1
+        starts: Sequence[float]
+        ends: Sequence[float]
+        if last - first == len(indexes):
+            starts, ends = log.start[first:last], log.end[first:last]
+            states = log.state[first:last].tobytes()
+        else:
+            starts, ends = [log.start[i] for i in indexes], [log.end[i] for i in indexes]
+            states = bytes([log.state[i] for i in indexes])
+        if not all(starts):
+            starts = [start or end for start, end in zip(starts, ends, strict=True)]
+        return starts, ends, states.translate(_RANKS)
+
+    def _take(self, worker: int, indexes: Sequence[int]) -> list[tuple[float, int]]:
         """One worker's new attempts; (end, lane) of those that failed."""
-        log = self.view.attempts
-        starts = [log.start[i] or log.end[i] for i in indexes]
-        ends = [log.end[i] for i in indexes]
-        ranks = [_RANKS[log.state[i]] for i in indexes]
+        starts, ends, ranks = self._columns(indexes)
         lane = self._lane_of.get(worker, -1)
         before = max(self.origin, self._last_end[lane] if lane >= 0 else 0.0)
-        if worker != NO_WORKER and all(map(ge, starts, [before, *ends])):
+        if worker != NO_WORKER and starts[0] >= before and _in_turn(starts, ends):
             lane = self._lane(worker)  # the rule: one after the other
             self._last_end[lane] = ends[-1]
             self._add(lane, indexes, starts, ends, ranks)
+            if not ranks.count(FAILED):
+                return []
             return [(e, lane) for e, r in zip(ends, ranks, strict=True) if r == FAILED]
         fails = []
         for i, start, end, rank in zip(indexes, starts, ends, ranks, strict=True):
             if end >= self.origin:  # else of a session before
                 lane = self._place(worker, start, end)
-                self._add(lane, [i], [start], [end], [rank])
+                self._add(lane, [i], [start], [end], bytes([rank]))
                 if rank == FAILED:
                     fails.append((end, lane))
         return fails
 
-    def _add(self, lane: int, indexes: list[int], starts: list[float], ends: list[float],
-             ranks: list[int]) -> None:
+    def _add(self, lane: int, indexes: Sequence[int], starts: Sequence[float],
+             ends: Sequence[float], ranks: bytes) -> None:
         self.lanes[lane].extend(indexes)
         self.whole.add(lane, starts, ends, ranks)
         if self.sight is not None:
@@ -340,10 +377,10 @@ class Tracks:
         for lane, indexes in enumerate(self.lanes):
             grid.lane(lane)
             at = bisect_left(indexes, grid.origin, key=log.end.__getitem__)
-            seen = list(takewhile(
-                lambda i: (log.start[i] or log.end[i]) < until, islice(indexes, at, None)))
-            grid.add(lane, [log.start[i] or log.end[i] for i in seen],
-                     [log.end[i] for i in seen], [_RANKS[log.state[i]] for i in seen])
+            seen = indexes[at:bisect_left(
+                indexes, until, at, key=lambda i: log.start[i] or log.end[i])]
+            if seen:
+                grid.add(lane, *self._columns(seen))
         return grid
 
     def running(self) -> list[Running]:

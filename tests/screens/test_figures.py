@@ -54,7 +54,6 @@ def test_failures_use_workers_but_are_no_measure_of_the_task() -> None:
     assert found.sections[0].failures == 2
     assert found.durations.longest == pytest.approx(1.0)
     assert found.used == pytest.approx(61.0)
-    assert found.busy == pytest.approx({2: 60.0, 3: 1.0})
 
 
 def test_retries_that_a_record_tells_of_only_by_number_count() -> None:

@@ -114,7 +114,7 @@ def test_coarse_cells_made_of_fine_ones_are_those_made_of_attempts(
     direct = Grid(tracks.origin, width_of(level), 1_000_000)
     for lane, indexes in enumerate(tracks.lanes):
         for i in indexes:
-            direct.add(lane, [view.attempts.start[i]], [view.attempts.end[i]], [GOOD])
+            direct.add(lane, [view.attempts.start[i]], [view.attempts.end[i]], bytes([GOOD]))
 
     for lane, cells in enumerate(direct.lanes):
         want = list(cells.busy[first:first + 16]) + [0.0] * 16
