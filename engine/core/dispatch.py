@@ -12,6 +12,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
+from itertools import repeat
 from typing import Any
 
 from engine.core.dag import Node
@@ -168,6 +169,9 @@ class Dispatch(Spread):
             k = start if start < size else node_of[start - size]
             node = nodes[k]
             if solo[k] or paused:
+                if start < size and stop - start > 1:  # each is its own node, paused or not
+                    queue.push(priority, start + 1, stop, front=True)
+                    stop = start + 1
                 if self._park(node, start, stop):
                     continue
                 if out and solo[k]:
@@ -184,15 +188,21 @@ class Dispatch(Spread):
                     stop = start + fits
             options = node.spec.options
             plain = first_tries and options.timeout is None and options.deadline is None
-            first = start + 1 if start < size else self.base[k]  # a plain node's index is -1
-            for tid in range(start, stop):
+            tids = range(start, stop)
+            calls: Iterable[tuple[int, Node, int]]
+            if start < size:
+                calls = zip(tids, nodes[start:stop], repeat(-1))
+            else:
+                first = self.base[k]
+                calls = zip(tids, repeat(node), range(start - first, stop - first))
+            for tid, node, index in calls:
                 if state[tid] != QUEUED or tid in in_hand:
                     continue
                 state[tid] = RUNNING
                 if plain:
-                    a = Attempt(tid, node, tid - first, 1, 1, None)
+                    a = Attempt(tid, node, index, 1, 1, None)
                 else:
-                    a = self._attempt(tid, node, tid - first, now)
+                    a = self._attempt(tid, node, index, now)
                 in_hand[tid] = a
                 hand_out(a)
             share -= stop - start

@@ -86,7 +86,7 @@ class Spread(Board):
         ends, children, gate = self._ends, self.graph.children, self.gate
         state, strict, nodes = self.state, self._strict, self.graph.nodes
         item_children, in_hand, selected = self.graph.item_children, self.in_hand, self._selected
-        queues, lanes, priority = self.queues, self.lanes, self.graph.priority
+        ready: list[int] = []
         while ends:
             k, ended = ends.popleft()
             for c in children[k]:
@@ -103,8 +103,7 @@ class Spread(Board):
                     if nodes[c].mapped is None and not self._bad and not self._due:
                         if selected[c] and c not in in_hand:  # `_go`, spelled out
                             state[c] = QUEUED
-                            queues[lanes[c]].push(priority[c], c, c + 1)
-                            self._fresh.append(c)
+                            ready.append(c)
                     else:
                         self._judge_strict(c)
                 else:
@@ -113,6 +112,8 @@ class Spread(Board):
                 for c in item_children[k]:
                     if self.base[c] < 0 and state[c] == PENDING:
                         self._judge_one(c)
+        if ready:
+            self._queue_nodes(ready)
         self._flush_moved()
 
     def _go_on(self, k: int) -> None:
@@ -241,7 +242,7 @@ class Spread(Board):
 
     def _judge_all(self, nodes: Iterable[int]) -> None:
         base, strict, state, graph = self.base, self._strict, self.state, self.graph
-        queues, lanes, priority = self.queues, self.lanes, graph.priority
+        ready: list[int] = []
         for k in nodes:
             if base[k] >= 0:
                 if self.open_items[k] and not self.gate[k]:
@@ -254,8 +255,9 @@ class Spread(Board):
                 self._go(k)
             elif self._selected[k] and k not in self.in_hand:  # `_go`, spelled out
                 state[k] = QUEUED
-                queues[lanes[k]].push(priority[k], k, k + 1)
-                self._fresh.append(k)
+                ready.append(k)
+        if ready:
+            self._queue_nodes(ready)
 
     def _judge_one(self, tid: int) -> None:
         k = self.node_of(tid)
@@ -328,6 +330,19 @@ class Spread(Board):
             self._fresh.append(start)
         else:
             self.changes.append(Moved(range(start, stop), QUEUED, -1, ""))
+
+    def _queue_nodes(self, ready: list[int]) -> None:
+        """Queue plain nodes in that order, neighbours that are calls of one task as one range."""
+        self._fresh += ready
+        priority, slot_of, queues, lanes = self.graph.priority, self._slot, self.queues, self.lanes
+        start = ready[0]
+        stop, weight, slot = start, priority[start], slot_of[start]
+        for k in ready:
+            if k != stop or priority[k] != weight or slot_of[k] != slot:
+                queues[lanes[start]].push(weight, start, stop)
+                start, weight, slot = k, priority[k], slot_of[k]
+            stop = k + 1
+        queues[lanes[start]].push(weight, start, stop)
 
     def _flush_fresh(self) -> None:
         """Announce as QUEUED what became ready and was not handed out in the same step."""

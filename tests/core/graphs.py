@@ -15,13 +15,19 @@ def spec(name: str = "t", **options) -> TaskSpec:
     )
 
 
+_shared: dict[str, TaskSpec] = {}
+"""Nodes with the same options are calls of one task, so that they share ranges in the queue."""
+
+
 def add(dag: Dag, name: str, *above: Node, over=None, barrier=False, **options) -> Node:
     """A node that waits for `above`; with `over` it is mapped over that node or sequence."""
+    task = _shared.setdefault(repr(options), spec(**options))
     mapped = None
     if over is not None:
         source = over.handle if isinstance(over, Node) else over
         mapped = MapInfo({0: source}, barrier=barrier)
-    return dag.add(spec(name, **options), tuple(n.handle for n in above), {}, mapped=mapped)
+    handles = tuple(n.handle for n in above)
+    return dag.add(task, handles, {}, name=name, mapped=mapped)
 
 
 def chain_graph(n: int, **options) -> Graph:

@@ -204,7 +204,7 @@ def test_barrier_waits_for_all_items():
     d.end(a)
     assert d.take() == []
     d.end(b)
-    assert [d.name(x.tid)[0] for x in d.take()] == ["g"]
+    assert {d.name(x.tid)[0] for x in d.take()} == {"g"}
 
 
 @pytest.mark.fault(33)
@@ -330,6 +330,24 @@ def test_pause_of_one_task_lets_the_others_run():
     d.m.unpause_nodes([d.id("b")])
     d.run()
     assert d.m.run_state is RunState.SUCCESS
+
+
+def test_calls_in_a_row_of_one_task_are_one_entry_in_the_queue_and_each_its_own_task():
+    dag = Dag("row")
+    for i in range(100):
+        add(dag, f"n{i}")
+    d = Driver(dag.freeze()).start()
+    assert d.m.queues["thread"].pop(1000) == (0, 100, 1.0)
+    d = Driver(d.graph).start()
+    d.m.pause_nodes([d.id("n1")])
+    d.m.cancel([d.id("n2")], d.now)
+    d.end(d.take()[0])  # now its cost is known
+    assert [a.node.name for a in d.take(1e9)] == [f"n{i}" for i in range(3, 100)]
+    d.m.unpause_nodes([d.id("n1")])
+    d.run()
+    ended = d.states()
+    assert ended.pop("n2") == "CANCELLED"
+    assert set(ended.values()) == {"SUCCESS"}
 
 
 def test_on_failure_stop_starts_nothing_more():
