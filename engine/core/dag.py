@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from engine.core.handles import Handle, handles_in
@@ -44,49 +45,61 @@ class MapInfo:
 #: Never written to.
 _NO_KWARGS: dict[str, Any] = {}
 
+#: The same for those that wait for nothing.
+_NOTHING: dict[int, None] = {}
+
 
 class Node:
     """One call of a task in a workflow: a task run, or the group of a map's task runs."""
 
     __slots__ = (
-        "args", "dag", "group", "index", "kwargs", "mapped", "name", "refs", "spec", "upstream",
-        "when",
+        "args", "dag", "given_name", "group", "index", "kwargs", "mapped", "refs", "spec",
+        "upstream", "when",
     )
 
     def __init__(
         self,
         dag: Dag,
         index: int,
-        name: str,
         spec: TaskSpec,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         refs: Sequence[Handle],
+        group: str = "",
         mapped: MapInfo | None = None,
         when: Any = None,
-        group: str = "",
     ) -> None:
         self.dag = dag
         self.index = index
-        self.name = name
+        self.given_name = ""
+        """Its name; empty until somebody asks for one. See `Dag.give_names`."""
         self.spec = spec
         self.args = args
         self.kwargs = kwargs
         self.refs = refs
-        """Handles found anywhere in `args`, `kwargs`, the mapped arguments and `when`."""
+        """Handles found anywhere in `args`, `kwargs`, the mapped arguments and `when`. These are
+        `args` itself where they are all that there is."""
         self.mapped = mapped
         self.when = when
         """A handle whose false value skips the task; None: no condition."""
         self.group = group
         """Path of the nested workflow it belongs to, `outer/inner`; empty at the top."""
-        upstream: dict[int, None] = {}
-        self.upstream = upstream
+        self.upstream = _NOTHING
         """Indexes of the nodes it waits for, in order of mention."""
-        for ref in refs:
-            above = ref.node
-            if above.dag is not dag:
-                raise self._foreign(above)
-            upstream[above.index] = None
+        if refs:
+            upstream = self.upstream = {}
+            for ref in refs:
+                above = ref.node
+                if above.dag is not dag:
+                    raise self._foreign(above)
+                upstream[above.index] = None
+
+    @property
+    def name(self) -> str:
+        """Unique in the graph: `task`, `group/task`, `task-2`."""
+        if not self.given_name:
+            self.dag.give_names()
+        return self.given_name
 
     @property
     def node(self) -> Node:
@@ -106,11 +119,13 @@ class Node:
             raise DefinitionError("the workflow is running; dependencies cannot be added now")
         if other.index >= self.index:
             self.dag.in_order = False
+        if self.upstream is _NOTHING:
+            self.upstream = {}
         self.upstream[other.index] = None
 
     def _foreign(self, other: Node) -> DefinitionError:
         return DefinitionError(
-            f"{other.name!r} belongs to another workflow than {self.name!r}; "
+            f"{other.name!r} belongs to another workflow than {self.spec.name!r}; "
             "call the other workflow inside this one to nest it"
         )
 
@@ -136,13 +151,18 @@ class Dag:
     def __init__(self, name: str) -> None:
         self.name = name
         self.nodes: list[Node] = []
-        self.by_name: dict[str, Node] = {}
-        self.repeats: dict[str, int] = {}
-        """How many nodes were named after each base name."""
+        self.given: set[int] = set()
+        """Indexes of the nodes whose names were given, not made from their tasks'."""
+        self._by_name: dict[str, Node] = {}
+        self._repeats: dict[str, int] = {}
+        self._named = 0
+        """How many of the nodes have their names."""
         self.result: Any = None
         """What the workflow function returned: a structure with handles in it."""
         self.in_order = True
         """Every node was defined after all that it waits for."""
+        self.parts = False
+        """Some handle selects a part of a result."""
         self.frozen = False
 
     def add(
@@ -163,52 +183,97 @@ class Dag:
         Raises DuplicateNameError, DefinitionError.
         """
         if self.frozen:
-            raise DefinitionError(
-                f"workflow {self.name!r} is already running; tasks cannot be added to it"
-            )
-        kwargs = kwargs or _NO_KWARGS
+            raise self._running()
         if refs is None:
             refs = handles_in((args, kwargs))
             if mapped is not None:
                 refs += handles_in(mapped.over)
             if when is not None:
                 refs += handles_in(when)
+        if name is not None:
+            name = self._free_name(name, group)
+        node = Node(
+            self, len(self.nodes), spec, args, kwargs or _NO_KWARGS, refs or (), group, mapped, when
+        )
+        self.nodes.append(node)
+        if name is not None:
+            self._give(node, name)
+        return node
+
+    def call(
+        self, spec: TaskSpec, args: tuple[Any, ...], refs: Sequence[Handle], group: str
+    ) -> Node:
+        """Append the node of a plain call: `add`, for nearly all of a large graph."""
         nodes = self.nodes
-        full = self._name(name, spec.name, group)
-        node = self.by_name[full] = Node(
-            self, len(nodes), full, spec, args, kwargs, refs or (), mapped, when, group)
+        if self.frozen:
+            raise self._running()
+        node = Node(self, len(nodes), spec, args, _NO_KWARGS, refs, group)
         nodes.append(node)
         return node
 
-    def _name(self, explicit: str | None, base: str, group: str) -> str:
-        stem = explicit or base
-        full = f"{group}/{stem}" if group else stem
-        count = self.repeats.get(full)
-        if count is None and full not in self.by_name:
-            self.repeats[full] = 1
-            return full
-        if explicit is not None:
-            raise DuplicateNameError(
-                f"two tasks are named {full!r}; give one of them another name="
-            )
-        count = (count or 1) + 1
-        while (candidate := f"{full}-{count}") in self.by_name:
+    def _running(self) -> DefinitionError:
+        return DefinitionError(
+            f"workflow {self.name!r} is already running; tasks cannot be added to it")
+
+    # -- names -------------------------------------------------------------------------------
+
+    def give_names(self) -> None:
+        """Name the nodes that have no names yet, in their order: `task`, `task-2`, …
+
+        Not one by one, as they are added: that takes half as long again.
+        """
+        if self._named == len(self.nodes):
+            return
+        names, repeats, spec, group = self._by_name, self._repeats, None, ""
+        for node in self.nodes[self._named:]:
+            if node.spec is not spec or node.group != group:
+                spec, group = node.spec, node.group
+                stem = f"{group}/{spec.name}" if group else spec.name
+                count = repeats.get(stem, 0) or stem in names
             count += 1
-        self.repeats[full] = count
-        return candidate
+            name = f"{stem}-{count}" if count > 1 else stem
+            while name in names:
+                count += 1
+                name = f"{stem}-{count}"
+            repeats[stem] = count
+            node.given_name = name
+            names[name] = node
+        self._named = len(self.nodes)
+
+    @property
+    def by_name(self) -> dict[str, Node]:
+        """The nodes by name."""
+        self.give_names()
+        return self._by_name
+
+    @property
+    def repeats(self) -> dict[str, int]:
+        """How many nodes were named after each base name."""
+        self.give_names()
+        return self._repeats
+
+    def _free_name(self, name: str, group: str) -> str:
+        full = f"{group}/{name}" if group else name
+        if full in self.by_name:
+            raise _duplicate(full)
+        return full
+
+    def _give(self, node: Node, name: str) -> None:
+        """Put a name that was given, and is free, to a node: the last, or one that lost its own."""
+        node.given_name = name
+        self._by_name[name] = node
+        self._repeats[name] = 1
+        self._named = len(self.nodes)
+        self.given.add(node.index)
 
     def rename(self, node: Node, name: str) -> None:
         """Give a node another (full) name. Raises DuplicateNameError."""
         if name in self.by_name:
-            raise DuplicateNameError(
-                f"two tasks are named {name!r}; give one of them another name="
-            )
-        del self.by_name[node.name]
-        if self.repeats.get(node.name) == 1:
-            del self.repeats[node.name]
-        node.name = name
-        self.by_name[name] = node
-        self.repeats[name] = 1
+            raise _duplicate(name)
+        del self._by_name[node.name]
+        if self._repeats.get(node.name) == 1:
+            del self._repeats[node.name]
+        self._give(node, name)
 
     def get_task(self, name: str) -> Node:
         """The node of that name. Raises DefinitionError with near names, AmbiguousNameError."""
@@ -230,17 +295,23 @@ class Dag:
         return graph
 
 
+def _duplicate(name: str) -> DuplicateNameError:
+    return DuplicateNameError(f"two tasks are named {name!r}; give one of them another name=")
+
+
 class Graph:
     """A frozen workflow as arrays indexed by node. Read-only once made."""
 
     __slots__ = (
-        "children", "eager", "gate", "item_children", "name", "nodes", "priority", "result", "size",
-        "spec_of", "specs",
+        "children", "eager", "gate", "given", "item_children", "name", "nodes", "priority",
+        "result", "size", "spec_of", "specs", "whole",
     )
 
     def __init__(self, dag: Dag) -> None:
+        dag.give_names()
         self.name = dag.name
         self.nodes = dag.nodes
+        self.given = dag.given
         self.result = dag.result
         n = self.size = len(dag.nodes)
         self.specs, self.spec_of = numbered([node.spec for node in dag.nodes])
@@ -253,13 +324,16 @@ class Graph:
         """Nodes below a mapped one whose rule may answer before all its items have ended."""
         self.gate = array("i", bytes(4 * n))
         """How many whole nodes each node waits for."""
-        self._link()
+        self.whole = bytearray(n)
+        """Per node: 1 if its arguments are the whole results of the plain nodes in its `upstream`,
+        in that order, and nothing else."""
+        self._link(parts=dag.parts)
         self.priority: list[float] = self._longest_paths(
             range(n) if dag.in_order else self._order())
 
-    def _link(self) -> None:
-        """Fill in the edges."""
-        children, gate = self.children, self.gate
+    def _link(self, *, parts: bool) -> None:
+        """Fill in the edges; `parts`: some handles select a part of a result."""
+        children, gate, whole = self.children, self.gate, self.whole
         maps = {node.index for node in self.nodes if node.mapped is not None}
         for i, node in enumerate(self.nodes):
             upstream = node.upstream
@@ -269,7 +343,10 @@ class Graph:
                 gate[i] = len(upstream)
                 for u in upstream:
                     children[u].append(i)
+                if node.refs is node.args and len(node.args) == len(upstream):
+                    whole[i] = not (parts and any(map(_path, node.args)))
                 if maps and not maps.isdisjoint(upstream):
+                    whole[i] = 0
                     for u in maps.intersection(upstream):
                         self.eager.setdefault(u, []).append(i)
 
@@ -361,13 +438,15 @@ class Graph:
                 and n.index not in self.item_children]
 
 
+_path = attrgetter("path")
+
 T = TypeVar("T")
 
 
 def numbered(things: Sequence[T]) -> tuple[list[T], array[int]]:
     """The different ones in order of appearance, and for each thing which of them it is."""
     number = {thing: i for i, thing in enumerate(dict.fromkeys(things))}
-    return list(number), array("I", [number[thing] for thing in things])
+    return list(number), array("I", map(number.__getitem__, things))
 
 
 def check_limits(graph: Graph, limits: Mapping[str, int]) -> None:

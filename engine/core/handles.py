@@ -52,11 +52,15 @@ class Handle:
 
     def __getitem__(self, key: Any) -> Handle:
         """A part of the result: `h["k"]`, `h[0]`."""
-        return Handle(self.node, (*self.path, ("item", key)))
+        return self._part("item", key)
 
     def attr(self, name: str) -> Handle:
         """An attribute of the result: `h.attr("total")`."""
-        return Handle(self.node, (*self.path, ("attr", name)))
+        return self._part("attr", name)
+
+    def _part(self, kind: str, key: Any) -> Handle:
+        self.node.dag.parts = True
+        return Handle(self.node, (*self.path, (kind, key)))
 
     def __getattr__(self, name: str) -> NoReturn:
         hint = "" if name.startswith("_") else (

@@ -10,7 +10,7 @@ Rule 3: a call while a workflow is built is on the path of graphs of a million n
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NoReturn, ParamSpec, overload
 
 from engine.core.dag import Node
@@ -26,6 +26,8 @@ from engine.worker.context import HERE
 from engine.worker.resources import call_with_resources
 
 P = ParamSpec("P")
+
+_HANDLES = frozenset({Handle})
 
 
 class TaskFunction(Generic[P]):
@@ -81,23 +83,22 @@ class TaskFunction(Generic[P]):
         builder = BUILDER.get()
         if builder is None or HERE.get() is not builder.attempt:
             return self._run_here(args, kwargs)
-        refs: list[Handle] = []
-        for arg in args:
-            kind = type(arg)
-            if kind is Handle:
-                refs.append(arg)  # type: ignore[arg-type]
-            elif kind not in PLAIN:
-                refs += _look_into(self, arg)
-        if kwargs:
-            for arg in kwargs.values():
-                refs += _look_into(self, arg)
+        refs: Sequence[Handle]
+        if PLAIN.issuperset(map(type, args)):
+            refs = ()
+        elif _HANDLES.issuperset(map(type, args)):
+            refs = args  # type: ignore[assignment]
+        else:
+            refs = [ref for arg in args for ref in _look_into(self, arg)]
         if kwargs or builder.unbound or not self._least <= len(args) <= self._most:
-            return self._call_checked(builder, args, kwargs, refs)
-        return Handle(builder.dag.add(self.spec, args, kwargs, refs, group=builder.group))
+            return self._call_checked(builder, args, kwargs, [*refs])
+        return Handle(builder.dag.call(self.spec, args, refs, builder.group))
 
     def _call_checked(
         self, builder: Builder, args: tuple[Any, ...], kwargs: dict[str, Any], refs: list[Handle]
     ) -> Handle:
+        for arg in kwargs.values():
+            refs += _look_into(self, arg)
         self.signature.check(self.spec.name, len(args), kwargs)
         if self.when is not None:
             refs += handles_in(self.when)

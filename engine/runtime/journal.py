@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import msgpack
@@ -48,9 +47,7 @@ def pack_ids(tids: Sequence[int]) -> Any:
     n = len(tids)
     if isinstance(tids, range) and (n < 2 or tids.step == 1):
         return [tids.start, n]
-    if n and tids[n - 1] - tids[0] == n - 1 and all(
-        b - a == 1 for a, b in pairwise(tids)
-    ):
+    if n and tids[n - 1] - tids[0] == n - 1 and [*tids] == [*range(tids[0], tids[0] + n)]:
         return [tids[0], n]
     return array("I", tids).tobytes()
 

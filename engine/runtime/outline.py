@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -217,9 +217,11 @@ class _Builder:
         o.names = [node.name for node in nodes]
         o.groups, o.group_of = numbered([node.group for node in nodes])
         o.specs, o.spec_of = [self._spec(spec) for spec in graph.specs], graph.spec_of
-        o.auto = bytearray(map(_is_auto, nodes))
+        o.auto = bytearray(b"\1") * len(nodes)
+        for i in graph.given:
+            o.auto[i] = _is_auto(nodes[i])
         o.offsets = array("I", accumulate([len(node.upstream) for node in nodes], initial=0))
-        self._arguments(nodes)
+        self._arguments(graph)
 
     def _spec(self, spec: TaskSpec) -> SpecOutline:
         o = spec.options
@@ -228,24 +230,24 @@ class _Builder:
             self._fingerprint(spec), *place_of(spec), o.retry.retries, o.timeout,
         )
 
-    def _arguments(self, nodes: Sequence[Node]) -> None:
+    def _arguments(self, graph: Graph) -> None:
         """Per node: what it waits for, how much of that it reads, and its template's digest.
 
         The first two kinds of call are nearly all of a large graph, and take a third.
         """
         o, digests = self.outline, list[bytes]()
-        for node in nodes:
+        for node, whole in zip(graph.nodes, graph.whole, strict=True):
             args, upstream = node.args, node.upstream
-            if node.kwargs or node.mapped is not None or node.when is not None:
+            if whole:
+                reads = len(args)
+                o.upstream.extend(upstream)
+                digests.append(self._whole_results_digest(reads))
+            elif node.kwargs or node.mapped is not None or node.when is not None:
                 reads = self._edges(node)
                 digests.append(self._template(node))
             elif args and not upstream and _SPOKEN.issuperset(map(type, args)):
                 reads = 0
                 digests.append(digest(repr(args).encode()))
-            elif _are_whole_results(args, upstream):
-                reads = len(args)
-                o.upstream.extend(upstream)
-                digests.append(self._whole_results_digest(reads))
             else:
                 reads = self._edges(node)
                 digests.append(self._positional(node, reads))

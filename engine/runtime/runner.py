@@ -278,8 +278,7 @@ class Runner:
                     values.forget(tid)
                 values.recount()
         if self.machine.ended:
-            for k in self.machine.ended:
-                values.ended(k)
+            values.ended(self.machine.ended)
             self.machine.ended.clear()
 
     def _tell(self, text: str) -> None:

@@ -10,7 +10,7 @@ Rule 3: no lock. A slot is written in the step that queues its consumers, before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from engine.core.dag import Graph, MapInfo, Node
@@ -141,10 +141,15 @@ class Values:
     def arguments(self, a: Attempt, one: Fetch | None = None) -> Arguments:
         """The arguments of an attempt. Raises Skip if its `when` is false."""
         node, index = a.node, a.index
-        if index >= 0 and one is None:
-            items = self._simple.get(node.index)
-            if items is not None:
-                return (items[index],), _NO_KWARGS
+        if one is None:  # nearly all are of these two kinds
+            if index >= 0:
+                items = self._simple.get(node.index)
+                if items is not None:
+                    return (items[index],), _NO_KWARGS
+            elif self.graph.whole[node.index]:
+                args = tuple(map(self.slots.__getitem__, node.upstream))
+                if _WRAPPED.isdisjoint(map(type, args)):
+                    return args, _NO_KWARGS
         one = one or self.live
         if node.when is not None and not self.resolve(node.when):
             raise Skip(_why_skipped(node.when))
@@ -156,16 +161,10 @@ class Values:
         return args, kwargs
 
     def _fill(self, node: Node, one: Fetch) -> Arguments:
-        slots, args = self.slots, []
-        for x in node.args:  # nearly all are whole results of plain nodes: `_look`, spelled out
-            if type(x) is Handle and not x.path and x.node.mapped is None:
-                value = slots[x.node.index]
-                args.append(value if type(value) not in _WRAPPED else one(x.node.index))
-            else:
-                args.append(self._look(x, one))
+        args = tuple([self._look(x, one) for x in node.args])
         if node.kwargs:
-            return tuple(args), {k: self._look(v, one) for k, v in node.kwargs.items()}
-        return tuple(args), _NO_KWARGS
+            return args, {k: self._look(v, one) for k, v in node.kwargs.items()}
+        return args, _NO_KWARGS
 
     def _look(self, x: Any, one: Fetch) -> Any:
         """An argument with its handles replaced."""
@@ -285,15 +284,16 @@ class Values:
                     and graph.nodes[node_of(tid)].spec.options.persist:
                 slots[tid] = RELEASED
 
-    def ended(self, k: int) -> None:
-        """Node k has ended: let go of results above it that nobody else waits for."""
-        needed = self._needed
-        for u in self.graph.nodes[k].upstream:
-            needed[u] -= 1
-            if not needed[u] and u not in self.kept and (
-                type(self.slots[u]) not in SCALARS or self.graph.nodes[u].mapped is not None
-            ):
-                self._release(u)
+    def ended(self, nodes: Iterable[int]) -> None:
+        """These nodes have ended: let go of results above them that nobody else waits for."""
+        needed, graph, slots = self._needed, self.graph.nodes, self.slots
+        for k in nodes:
+            for u in graph[k].upstream:
+                needed[u] -= 1
+                if not needed[u] and u not in self.kept and (
+                    type(slots[u]) not in SCALARS or graph[u].mapped is not None
+                ):
+                    self._release(u)
 
     def recount(self) -> None:
         """Derive anew how many consumers each result waits for, after a reset."""
