@@ -303,14 +303,15 @@ class Graph:
     """A frozen workflow as arrays indexed by node. Read-only once made."""
 
     __slots__ = (
-        "children", "eager", "gate", "given", "item_children", "name", "nodes", "priority",
-        "result", "size", "spec_of", "specs", "whole",
+        "children", "eager", "gate", "given", "item_children", "name", "names", "nodes",
+        "priority", "result", "size", "spec_of", "specs", "whole",
     )
 
     def __init__(self, dag: Dag) -> None:
         dag.give_names()
         self.name = dag.name
         self.nodes = dag.nodes
+        self.names = [node.given_name for node in dag.nodes]
         self.given = dag.given
         self.result = dag.result
         n = self.size = len(dag.nodes)

@@ -84,8 +84,9 @@ class Dispatch(Spread):
             self.gate = array("i", self.graph.gate)
             self.open = self._selected.count(1)
             # Nothing has ended: only what waits for nothing, or follows a loose rule, can move.
+            strict = self._strict
             self._judge_all(
-                k for k, waits in enumerate(self.gate) if not waits or not self._strict[k])
+                [k for k, waits in enumerate(self.gate) if not waits or not strict[k]])
         self._work_off()
         self._check_over(now)
 

@@ -152,6 +152,9 @@ def flatten(things: Any) -> list[Any]:
 #: Types that cannot hold a handle; the first test on every argument.
 PLAIN = frozenset({int, str, float, bool, type(None), bytes, complex, range})
 
+#: For the test whether there is nothing but handles.
+HANDLES = frozenset({Handle})
+
 
 def handles_in(value: Any) -> list[Handle]:
     """Every handle inside nested lists, tuples, dicts and dataclasses, in order."""
@@ -159,6 +162,8 @@ def handles_in(value: Any) -> list[Handle]:
         return []
     if type(value) is Handle:
         return [value]
+    if type(value) is list and HANDLES.issuperset(map(type, value)):
+        return [*value]
     found: list[Handle] = []
     todo = [value]
     seen: set[int] = set()
@@ -207,7 +212,7 @@ def substitute(value: Any, lookup: Callable[[Handle], Any]) -> Any:
     if t is Quote:
         return value.value
     if isinstance(value, (list, tuple)):
-        parts = [substitute(v, lookup) for v in value]
+        parts = [lookup(v) if type(v) is Handle else substitute(v, lookup) for v in value]
         if all(map(is_, parts, value)):
             return value
         if isinstance(value, list):

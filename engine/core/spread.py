@@ -241,7 +241,8 @@ class Spread(Board):
             self._end_badly(tid, TaskState(verdict), cause, "")
 
     def _judge_all(self, nodes: Iterable[int]) -> None:
-        base, strict, state, graph = self.base, self._strict, self.state, self.graph
+        base, strict, state, graph = self.base, self._strict, self.state, self.graph.nodes
+        selected, in_hand, due = self._selected, self.in_hand, self._due
         ready: list[int] = []
         for k in nodes:
             if base[k] >= 0:
@@ -249,11 +250,11 @@ class Spread(Board):
                     self._go_on(k)
             elif state[k] != PENDING:
                 continue
-            elif not strict[k] or (node := graph.nodes[k]).upstream:
+            elif not strict[k] or (node := graph[k]).upstream:
                 self._judge_one(k)
-            elif node.mapped is not None or self._due:
+            elif node.mapped is not None or due:
                 self._go(k)
-            elif self._selected[k] and k not in self.in_hand:  # `_go`, spelled out
+            elif selected[k] and k not in in_hand:  # `_go`, spelled out
                 state[k] = QUEUED
                 ready.append(k)
         if ready:

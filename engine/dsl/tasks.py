@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NoReturn, ParamSpec, overload
 
 from engine.core.dag import Node
-from engine.core.handles import PLAIN, Handle, flatten, handles_in
+from engine.core.handles import HANDLES, PLAIN, Handle, flatten, handles_in
 from engine.core.tasks import TaskSpec
 from engine.dsl.building import BUILDER, Builder, active
 from engine.dsl.mapping import Partial
@@ -26,8 +26,6 @@ from engine.worker.context import HERE
 from engine.worker.resources import call_with_resources
 
 P = ParamSpec("P")
-
-_HANDLES = frozenset({Handle})
 
 
 class TaskFunction(Generic[P]):
@@ -86,7 +84,7 @@ class TaskFunction(Generic[P]):
         refs: Sequence[Handle]
         if PLAIN.issuperset(map(type, args)):
             refs = ()
-        elif _HANDLES.issuperset(map(type, args)):
+        elif HANDLES.issuperset(map(type, args)):
             refs = args  # type: ignore[assignment]
         else:
             refs = [ref for arg in args for ref in _look_into(self, arg)]

@@ -142,7 +142,7 @@ class Launch:
             graph, lanes, limits=settings.limits, on_failure=settings.on_failure, random=random,
             selected=selected,
         )
-        self.names = Names([n.name for n in graph.nodes], self._expansion)
+        self.names = Names(graph.names, self._expansion)
         self.values = Values(
             graph, self.machine, read_blob=self.files.read_blob, reload=self.files.values)
         restoring = Restoring(self.machine, self.values, self.names, self.files, request,
@@ -195,7 +195,7 @@ class Launch:
         """Run to the end of the session; returns the run as it then is."""
         began = now()
         live = Live(self.opened.run_id, self.about.workflow, self.machine, self.names,
-                    [n.name for n in self.graph.nodes], self._resumed_line(),
+                    self.graph.names, self._resumed_line(),
                     str(self.settings.home) if self.opened.run_dir is not None else None,
                     self.outline, self.opened.history.record, self.files.logs, self.commands,
                     self.scope.progress_of, self.scope.write_stray, self.look, self._gauges,
@@ -320,7 +320,7 @@ class Launch:
         counts = self._counts()
         return Run(
             self.opened.run_id, self.about.workflow, self.files.record_at_end,
-            lambda record: Names([n.name for n in self.graph.nodes], record.expansion),
+            lambda record: Names(self.graph.names, record.expansion),
             self.values.live, self._result,
             state=self.machine.run_state, why="", cause=self._cause(), counts=counts,
             seconds=seconds, signal=self._signal,

@@ -214,7 +214,7 @@ class _Builder:
         self._canonical = Canonical(special=self._reference, code=self._code_mark)
         self._whole_results: list[bytes] = []
         nodes = graph.nodes
-        o.names = [node.name for node in nodes]
+        o.names = graph.names
         o.groups, o.group_of = numbered([node.group for node in nodes])
         o.specs, o.spec_of = [self._spec(spec) for spec in graph.specs], graph.spec_of
         o.auto = bytearray(b"\1") * len(nodes)

@@ -29,7 +29,7 @@ def selected_nodes(
 
 
 def _find(graph: Graph, names: Iterable[str]) -> list[int]:
-    known = Names([n.name for n in graph.nodes], lambda k: None)
+    known = Names(graph.names, lambda k: None)
     found: list[int] = []
     for name in names:
         try:
