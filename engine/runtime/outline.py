@@ -5,7 +5,8 @@ Rule 1: columns, not rows: a list or an array per fact, one entry a node. 100,00
 Rule 2: an argument template names the nodes it reads by their place among its upstream, not
         by name or index, so that a call put in above changes no digest below it.
 Rule 3: what a map is over, where it is known at build time, has one digest as a whole; the
-        items' own are worked out only when somebody compares them.
+        items' own are worked out only when somebody compares them. So are those of calls with
+        one number, the commonest in large graphs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import accumulate
+from itertools import accumulate, compress
 from typing import Any, NamedTuple
 
 from engine.core.dag import Graph, MapInfo, Node, numbered
@@ -24,12 +25,15 @@ from engine.runtime.places import place_of
 from engine.state.canonical import Canonical, code_name, digest, value_digest
 from engine.state.fingerprints import Fingerprinter
 
-#: Counts up when what is stored changes its meaning.
-FORMAT = 1
+#: Counts up when what is stored changes its meaning. 2: numbers for themselves, see `numeric`.
+FORMAT = 2
 
 #: Types whose `repr` says all, and the same in every version: digested by it, in a sixth of
 #: the time that the general way takes.
 _SPOKEN = frozenset({int, str, float, bool, type(None), bytes})
+
+#: Half of the numbers of 64 bits, and all their bits.
+_HALF, _ALL = 1 << 63, (1 << 64) - 1
 
 #: Stands for the values of a literal map in its node's template: they have a digest apart.
 _LITERAL = "\0literal"
@@ -81,8 +85,8 @@ class Outline:
     """The columns. Read-only once made."""
 
     __slots__ = (
-        "auto", "digests", "group_of", "groups", "maps", "name", "names", "needs", "offsets",
-        "spec_of", "specs", "upstream",
+        "_digests", "auto", "group_of", "groups", "maps", "name", "names", "needs", "numeric",
+        "offsets", "spec_of", "specs", "upstream", "words",
     )
 
     def __init__(self, name: str) -> None:
@@ -98,8 +102,11 @@ class Outline:
         """Per node: index into `specs`."""
         self.auto = bytearray()
         """Per node: 1 if its name was made from the task's, 0 if it was given."""
-        self.digests = array("Q")
-        """Per node: what stands for its argument template."""
+        self.words = array("Q")
+        """Per node: the digest of its argument template, or the number that it is."""
+        self.numeric = bytearray()
+        """Per node: 1 if its only argument is a whole number of 64 bits, kept as it is."""
+        self._digests: array[int] | None = None
         self.upstream = array("I")
         """All nodes' upstream indexes in a row: those it reads, then those it only waits for."""
         self.offsets = array("I", [0])
@@ -112,6 +119,16 @@ class Outline:
     def size(self) -> int:
         """How many nodes there are."""
         return len(self.names)
+
+    @property
+    def digests(self) -> array[int]:
+        """Per node: what stands for its argument template. Worked out when first asked for."""
+        if self._digests is None:
+            digests = self._digests = self.words[:]
+            for i in compress(range(self.size), self.numeric):
+                word = digests[i]
+                digests[i] = _spoken_word((word - 2 * _HALF if word >= _HALF else word,))
+        return self._digests
 
     def upstream_of(self, i: int) -> array[int]:
         """The nodes that node `i` waits for: those it reads, then the others in order of index."""
@@ -128,7 +145,7 @@ class Outline:
 
     def same_as(self, other: Outline) -> bool:
         """True if both describe the same nodes, in the same order, with the same code."""
-        return all(getattr(self, column) == getattr(other, column) for column in self.__slots__)
+        return all(getattr(self, column) == getattr(other, column) for column in _TOLD)
 
     # -- storing ---------------------------------------------------------------------------
 
@@ -141,14 +158,15 @@ class Outline:
             "groups": self.groups,
             "specs": [s.to_data() for s in self.specs],
             "auto": bytes(self.auto),
+            "numeric": bytes(self.numeric),
             "maps": {i: [*map(list, m[:3]), *m[3:]] for i, m in self.maps.items()},
-            **{column: _to_bytes(getattr(self, column)) for column in _ARRAYS},
+            **{name: _to_bytes(getattr(self, column)) for name, column in _ARRAYS.items()},
         }
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Outline:
         """The outline stored as `data`. Raises StorageError if it is damaged or too new."""
-        if data.get("format") != FORMAT:
+        if data.get("format") not in (1, FORMAT):
             raise StorageError(
                 f"the run's outline has format {data.get('format')!r}, and this FlowForge reads "
                 f"{FORMAT}; use the version that wrote the run"
@@ -168,14 +186,16 @@ class Outline:
         self.groups = list(data["groups"])
         self.specs = [SpecOutline(*s) for s in data["specs"]]
         self.auto = bytearray(data["auto"])
-        for column in _ARRAYS:
-            _from_bytes(getattr(self, column), data[column])
+        self.numeric = bytearray(data["numeric"] if data["format"] > 1 else len(self.names))
+        for name, column in _ARRAYS.items():
+            _from_bytes(getattr(self, column), data[name])
         self.maps = {
             int(i): MapOutline(tuple(over), tuple(sources), tuple(fixed), *rest)
             for i, (over, sources, fixed, *rest) in data["maps"].items()
         }
         n = len(self.names)
-        per_node = (self.spec_of, self.group_of, self.needs, self.auto, self.digests)
+        per_node = (
+            self.spec_of, self.group_of, self.needs, self.auto, self.words, self.numeric)
         if any(len(column) != n for column in per_node) or (
             len(self.offsets), self.offsets[-1]) != (n + 1, len(self.upstream)):
             raise ValueError("columns of different lengths")
@@ -185,7 +205,17 @@ class Outline:
             raise ValueError("an index out of range")
 
 
-_ARRAYS = ("group_of", "spec_of", "upstream", "offsets", "needs", "digests")
+#: What is stored as bytes: its name there, and the column.
+_ARRAYS = {
+    "group_of": "group_of", "spec_of": "spec_of", "upstream": "upstream", "offsets": "offsets",
+    "needs": "needs", "digests": "words",
+}
+
+#: What two outlines are compared by.
+_TOLD = (
+    "auto", "digests", "group_of", "groups", "maps", "name", "names", "needs", "offsets", "spec_of",
+    "specs", "upstream",
+)
 
 
 def _to_bytes(column: array[int]) -> bytes:
@@ -212,7 +242,7 @@ class _Builder:
         self._place: dict[int, int] = {}
         """Upstream node → its place among those that the node in hand reads."""
         self._canonical = Canonical(special=self._reference, code=self._code_mark)
-        self._whole_results: list[bytes] = []
+        self._whole_results: list[int] = []
         nodes = graph.nodes
         o.names = graph.names
         o.groups, o.group_of = numbered([node.group for node in nodes])
@@ -231,28 +261,31 @@ class _Builder:
         )
 
     def _arguments(self, graph: Graph) -> None:
-        """Per node: what it waits for, how much of that it reads, and its template's digest.
+        """Per node: what it waits for, how much of that it reads, and what it is given.
 
-        The first two kinds of call are nearly all of a large graph, and take a third.
+        The first three kinds of call are nearly all of a large graph, and take a third.
         """
-        o, digests = self.outline, list[bytes]()
-        for node, whole in zip(graph.nodes, graph.whole, strict=True):
-            args, upstream = node.args, node.upstream
+        o, words = self.outline, self.outline.words
+        o.numeric = bytearray(graph.size)
+        for i, (node, whole) in enumerate(zip(graph.nodes, graph.whole, strict=True)):
+            args, upstream, reads = node.args, node.upstream, 0
             if whole:
                 reads = len(args)
                 o.upstream.extend(upstream)
-                digests.append(self._whole_results_digest(reads))
+                words.append(self._whole_results_word(reads))
             elif node.kwargs or node.mapped is not None or node.when is not None:
                 reads = self._edges(node)
-                digests.append(self._template(node))
+                words.append(self._template(node))
+            elif len(args) == 1 and type(args[0]) is int and -_HALF <= args[0] < _HALF:
+                reads = self._edges(node) if upstream else 0
+                words.append(args[0] & _ALL)
+                o.numeric[i] = 1
             elif args and not upstream and _SPOKEN.issuperset(map(type, args)):
-                reads = 0
-                digests.append(digest(repr(args).encode()))
+                words.append(_spoken_word(args))
             else:
                 reads = self._edges(node)
-                digests.append(self._positional(node, reads))
+                words.append(self._positional(node, reads))
             o.needs.append(reads)
-        _from_bytes(o.digests, b"".join(digests))
 
     def _edges(self, node: Node) -> int:
         """Note the upstream; returns how many of it are read."""
@@ -266,23 +299,23 @@ class _Builder:
 
     # -- argument templates --------------------------------------------------------------------
 
-    def _positional(self, node: Node, reads: int) -> bytes:
+    def _positional(self, node: Node, reads: int) -> int:
         """Where all that a node is given is given by position."""
         args = node.args
         if len(node.refs) == reads and _are_whole_results(args, self._place):
-            return self._whole_results_digest(reads)
+            return self._whole_results_word(reads)
         if _SPOKEN.issuperset(map(type, args)):
-            return digest(repr(args).encode())
+            return _spoken_word(args)
         return self._template(node)
 
-    def _whole_results_digest(self, count: int) -> bytes:
+    def _whole_results_word(self, count: int) -> int:
         known = self._whole_results
         while len(known) <= count:
             # Their places are 0, 1, 2, … whatever nodes they are.
-            known.append(digest(b"handles %d" % len(known)))
+            known.append(_word(b"handles %d" % len(known)))
         return known[count]
 
-    def _template(self, node: Node) -> bytes:
+    def _template(self, node: Node) -> int:
         template: list[Any] = [list(node.args)]
         if node.kwargs:
             template.append(sorted(node.kwargs.items()))
@@ -290,7 +323,7 @@ class _Builder:
             template.append(["when", node.when])
         if node.mapped is not None:
             template.append(self._map(node, node.mapped))
-        return digest(self._canonical.bytes(template))
+        return _word(self._canonical.bytes(template))
 
     def _map(self, node: Node, info: MapInfo) -> Any:
         over: dict[int, None] = {}
@@ -336,6 +369,14 @@ def _are_whole_results(args: tuple[Any, ...], nodes: Collection[int]) -> bool:
     """True if the arguments are the whole results of just these nodes, in this order."""
     return len(args) == len(nodes) and [*nodes] == [
         a.node.index for a in args if type(a) is Handle and not a.path]
+
+
+def _word(data: bytes) -> int:
+    return int.from_bytes(digest(data), "little")
+
+
+def _spoken_word(args: tuple[Any, ...]) -> int:
+    return _word(repr(args).encode())
 
 
 def _is_auto(node: Node) -> bool:

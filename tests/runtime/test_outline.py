@@ -13,6 +13,7 @@ from engine.core.dag import Dag, MapInfo
 from engine.core.tasks import TaskOptions, TaskSpec
 from engine.errors import StorageError
 from engine.runtime.outline import Outline, item_digests
+from engine.state.canonical import digest
 
 
 def f(*args: Any, **kwargs: Any) -> None: ...
@@ -87,7 +88,7 @@ def test_any_difference_is_a_difference() -> None:
 
 
 @pytest.mark.parametrize("data", [
-    {}, {"format": 99}, {"format": 1}, {"format": 1, "name": "w", "names": 3},
+    {}, {"format": 99}, {"format": 1}, {"format": 2}, {"format": 1, "name": "w", "names": 3},
 ])
 def test_damaged_data_is_a_storage_error(data: dict[str, Any]) -> None:
     with pytest.raises(StorageError, match=r"--fresh|version"):
@@ -218,6 +219,41 @@ def test_the_digests_of_every_kind_of_call_stay_what_stored_runs_have() -> None:
     assert list(o.upstream) == [0, 0, 1, 1, 0, 2, 0, 0, 1, 0, 1, 0, 1, 0]
     assert list(o.needs) == [0, 0, 1, 2, 2, 1, 2, 1, 0, 1, 2, 0]
     assert o.maps[10].literal.hex() == LITERAL
+
+
+@pytest.mark.parametrize(
+    "number", [0, 1, -1, 10_000, 2**63 - 1, -(2**63), 2**63, 2**64, -(2**63) - 1])
+def test_a_number_alone_is_kept_as_it_is_and_digested_when_somebody_asks(number: int) -> None:
+    dag = Dag("w")
+    first = dag.add(F, (number,)).handle
+    dag.add(F, (number,)).wait_for(first.node)
+    dag.add(F, (number + 1,))
+    dag.add(F, (number == 1,))
+    o = Outline.of(dag.freeze())
+    fits = -(2**63) <= number < 2**63
+    assert list(o.numeric[:2]) == [fits, fits]
+    assert o.numeric[3] == 0
+    assert o.upstream_of(1).tolist() == [0] and o.needs[1] == 0
+    assert o.digests[0] == o.digests[1] == value_of(repr((number,)))
+    assert len({o.digests[0], o.digests[2], o.digests[3]}) == 3
+    again = stored(o)
+    assert again.to_data() == o.to_data()
+    assert again.same_as(o)
+
+
+def value_of(text: str) -> int:
+    return int.from_bytes(digest(text.encode()), "little")
+
+
+def test_an_outline_stored_when_numbers_were_digested_says_the_same() -> None:
+    dag = Dag("w")
+    dag.add(F, (7,))
+    o = Outline.of(dag.freeze())
+    data = o.to_data()
+    assert any(data.pop("numeric"))
+    word = value_of("(7,)").to_bytes(8, "little")
+    old = Outline.from_data({**data, "format": 1, "digests": word})
+    assert old.same_as(o) and not any(old.numeric)
 
 
 def test_a_result_read_twice_is_no_reading_of_what_is_only_waited_for() -> None:
