@@ -76,7 +76,7 @@ class Board:
         self.keys: dict[int, Sequence[str]] = {}
         self._dropped: dict[int, tuple[int, int, Sequence[str] | None]] = {}
         """Map that will be made anew → first id, count and names of the items that it had."""
-        self.gate = array("i", bytes(4 * n))
+        self.gate = [0] * n
         self.in_hand: dict[int, Attempt] = {}
         self.doomed: set[int] = set()
         """Ids in hand whose outcome must not count, since they were reset meanwhile."""
@@ -118,7 +118,7 @@ class Board:
     def _prepare(self, n: int) -> None:
         graph = self.graph
         options = [spec.options for spec in graph.specs]
-        self._slot = graph.spec_of
+        self._slot = graph.spec_of.tolist()
         """Index of each node's task in `cost`: nodes of one task share its measured cost."""
         self.cost = [-1.0] * len(options)
         """Seconds an attempt of each task takes; -1: unknown. Rises at once, falls slowly."""
@@ -128,7 +128,7 @@ class Board:
         self._solo = bytearray(_per_node([o.solo for o in options], graph))
         self._tallies: dict[int, list[int]] = {
             i: [0] * 5 for i in range(n) if not self._strict[i]
-        }
+        } if 0 in self._strict else {}
         self._loose_below = {
             u: [c for c in below if not self._strict[c]] for u, below in graph.eager.items()
         }

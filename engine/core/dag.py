@@ -323,7 +323,7 @@ class Graph:
         """Mapped nodes that follow this mapped node item by item."""
         self.eager: dict[int, list[int]] = {}
         """Nodes below a mapped one whose rule may answer before all its items have ended."""
-        self.gate = array("i", bytes(4 * n))
+        self.gate = [0] * n
         """How many whole nodes each node waits for."""
         self.whole = bytearray(n)
         """Per node: 1 if its arguments are the whole results of the plain nodes in its `upstream`,
@@ -447,7 +447,7 @@ T = TypeVar("T")
 def numbered(things: Sequence[T]) -> tuple[list[T], array[int]]:
     """The different ones in order of appearance, and for each thing which of them it is."""
     number = {thing: i for i, thing in enumerate(dict.fromkeys(things))}
-    return list(number), array("I", map(number.__getitem__, things))
+    return list(number), array("I", [number[thing] for thing in things])
 
 
 def check_limits(graph: Graph, limits: Mapping[str, int]) -> None:

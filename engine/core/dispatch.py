@@ -81,7 +81,7 @@ class Dispatch(Spread):
             self.open = self._count_open()
             self._judge_all(range(self.graph.size))
         else:
-            self.gate = array("i", self.graph.gate)
+            self.gate = self.graph.gate[:]
             self.open = self._selected.count(1)
             # Nothing has ended: only what waits for nothing, or follows a loose rule, can move.
             strict = self._strict
@@ -110,9 +110,11 @@ class Dispatch(Spread):
         succeeded: list[Attempt] = []
         for a in attempts:
             tid = a.tid
-            if in_hand.get(tid) is not a:
+            held = in_hand.pop(tid, None)
+            if held is not a:
+                if held is not None:
+                    in_hand[tid] = held
                 continue
-            del in_hand[tid]
             node = a.node
             k = node.index
             if a.status is not SUCCESS or tid in doomed:

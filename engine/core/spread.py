@@ -89,17 +89,18 @@ class Spread(Board):
         ready: list[int] = []
         while ends:
             k, ended = ends.popleft()
+            good = ended == SUCCESS
             for c in children[k]:
-                gate[c] -= 1
+                left = gate[c] = gate[c] - 1
+                if left and good and strict[c]:
+                    continue
                 if state[c] != PENDING:
-                    if state[c] == RUNNING and not gate[c] and self.base[c] >= 0:
+                    if state[c] == RUNNING and not left and self.base[c] >= 0:
                         self._go_on(c)
                     continue
                 if not strict[c]:
                     self._tell_loose(c, k, TaskState(ended))
-                elif ended == SUCCESS:
-                    if gate[c]:
-                        continue
+                elif good:
                     if nodes[c].mapped is None and not self._bad and not self._due:
                         if selected[c] and c not in in_hand:  # `_go`, spelled out
                             state[c] = QUEUED

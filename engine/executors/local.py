@@ -15,9 +15,11 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from typing import Any
 
 from engine.core.events import Attempt
-from engine.core.states import CANCELLED, QUEUED
+from engine.core.states import CANCELLED, QUEUED, SUCCESS
+from engine.core.tasks import TaskSpec
 from engine.errors import AttemptStopped
 from engine.executors.base import Hub, Why
 from engine.worker.call import call, check_outputs, report_exception, report_timeout, stored_result
@@ -66,12 +68,16 @@ class LocalWorker:
         batch, done, scope, arguments = self.batch, self.done.append, hub.run, hub.arguments
         index, set_here = self.index, HERE.set
         clock, offset = time.monotonic, OFFSET  # `now`, without the call
+        task: TaskSpec | None = None
         while True:
             try:
                 a = batch.popleft()
             except IndexError:
                 break
             spec = a.node.spec
+            if spec is not task:
+                task, fn, options = spec, spec.fn, spec.options
+                common = not spec.resources and options.outputs is None and options.persist
             a.run = scope
             a.worker = index
             set_here(a)
@@ -82,20 +88,16 @@ class LocalWorker:
                     args, kwargs = arguments(a)
                     if a.cancelled:  # looked at last: what it reads may be gone
                         raise AttemptStopped("cancelled before it started")
-                    if spec.resources:
-                        value = call(spec, args, kwargs, self.resources)
+                    if common:
+                        value = fn(*args, **kwargs)
+                        payload = value if type(value) in SCALARS else stored_result(spec, value)
                     else:
-                        value = spec.fn(*args, **kwargs)
-                    if spec.options.outputs is not None:
-                        check_outputs(spec, value)
-                    if type(value) in SCALARS and spec.options.persist:
-                        payload = value
-                    else:
-                        payload = stored_result(spec, value)
+                        value, payload = self._called(spec, args, kwargs)
                     a.end = clock() + offset
                     if self.given_up is a:
                         break
-                    a.succeed(value, payload)
+                    a.value, a.payload = value, payload  # `succeed`, spelled out
+                    a.status = SUCCESS
                 except BaseException as error:
                     a.end = clock() + offset
                     if self.given_up is a:
@@ -109,6 +111,20 @@ class LocalWorker:
                 self._stopped(a)
             done(a)
         set_here(None)
+
+    def _called(
+        self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        """The result, live and as it is stored, of a task that asks for more than a call."""
+        if spec.resources:
+            value = call(spec, args, kwargs, self.resources)
+        else:
+            value = spec.fn(*args, **kwargs)
+        if spec.options.outputs is not None:
+            check_outputs(spec, value)
+        if type(value) in SCALARS and spec.options.persist:
+            return value, value
+        return value, stored_result(spec, value)
 
     def _stopped(self, a: Attempt) -> None:
         """A stop was asked for while it ran: a late result is not taken for a success."""

@@ -11,6 +11,7 @@ Rule 3: no lock. A slot is written in the step that queues its consumers, before
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 from engine.core.dag import Graph, MapInfo, Node
@@ -48,6 +49,7 @@ class Values:
         reload: Callable[[], Sequence[Any]],
     ) -> None:
         self.graph = graph
+        self._whole = graph.whole
         self.machine = machine
         self.slots: list[Any] = [NO_VALUE] * graph.size
         self.errors: dict[int, tuple[str, ErrorInfo]] = {}
@@ -67,10 +69,13 @@ class Values:
         """Per node: how many others still wait for it."""
         for u, below in graph.item_children.items():
             self._needed[u] += len(below)
-        self.kept = {h.node.index for h in handles_in(graph.result)}
-        if graph.result is None:
-            self.kept |= {node.index for node in graph.leaves()}
+
+    @cached_property
+    def kept(self) -> set[int]:
         """Nodes whose results the run returns: they are not let go."""
+        if self.graph.result is None:
+            return {node.index for node in self.graph.leaves()}
+        return {h.node.index for h in handles_in(self.graph.result)}
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -134,7 +139,15 @@ class Values:
 
     def resolve(self, template: Any) -> Any:
         """A structure with its handles replaced by live values."""
-        return substitute(template, lambda h: self._look(h, self.live))
+        return substitute(template, self._found)
+
+    def _found(self, handle: Handle) -> Any:
+        node = handle.node
+        if node.mapped is None and not handle.path:
+            value = self.slots[node.index]
+            if type(value) not in _WRAPPED:
+                return value
+        return self.of_handle(handle, self.live)
 
     # -- arguments ---------------------------------------------------------------------------------
 
@@ -146,7 +159,10 @@ class Values:
                 items = self._simple.get(node.index)
                 if items is not None:
                     return (items[index],), _NO_KWARGS
-            elif self.graph.whole[node.index]:
+            elif not node.refs:
+                if node.when is None and not Quote.made:
+                    return node.args, node.kwargs
+            elif self._whole[node.index]:
                 args = tuple(map(self.slots.__getitem__, node.upstream))
                 if _WRAPPED.isdisjoint(map(type, args)):
                     return args, _NO_KWARGS
@@ -274,7 +290,7 @@ class Values:
         Live objects of the user's classes are let go, to be rebuilt on the classes as they are
         now; what is in memory alone stays as it is.
         """
-        self.graph = graph
+        self.graph, self._whole = graph, graph.whole
         for column in (self._items, self._simple, self._live):
             column.clear()
         slots, node_of = self.slots, self.machine.node_of
