@@ -101,16 +101,19 @@ class Entry:
         history, plan, outline = self._opened.history, self.plan, self._outline
         entries: list[list[Any]] = [["O", self._about_entry(), session_entry()]]
         if plan is None:
-            entries.append(["G", outline.to_data(), None, [], [], 0])
+            entries.append(["G", outline, None, [], [], 0])
         elif not plan.same:
-            entries.append(["G", outline.to_data(), list(plan.node_map),
+            entries.append(["G", outline, list(plan.node_map),
                             sorted(plan.stale), sorted(plan.rematch), history.graph_seq])
         elif outline.to_data() != history.outline_data():
-            entries.append(["U", outline.to_data()])
-        data = pack_entries(entries)
+            entries.append(["U", outline])
+        data = pack_entries([
+            [part.to_data() if isinstance(part, Outline) else part for part in entry]
+            for entry in entries
+        ])
         # Folded now: what is read at the end follows it, or a changed graph would be taken over
         # a second time.
-        history.apply(data)
+        history.begin(entries)
         return data
 
     def _about_entry(self) -> dict[str, Any]:

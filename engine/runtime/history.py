@@ -53,9 +53,9 @@ class History:
         self._adrift = False
         """The graph of the rows that follow is not known."""
 
-    def apply(self, data: bytes) -> None:
-        """Fold the data of one row."""
-        for entry in unpack_entries(data):
+    def begin(self, entries: Iterable[Entry]) -> None:
+        """Fold the entries with which a session begins, outlines in them as they are."""
+        for entry in entries:
             self._take(entry)
 
     def _take(self, entry: Entry) -> None:
@@ -70,13 +70,13 @@ class History:
         elif kind == "G":
             self._apply_graph(entry)
         elif kind == "U":
-            self.outline = Outline.from_data(entry[1])
+            self.outline = _outline(entry[1])
         elif kind == "T":
             self.metrics = entry[1]
 
     def _apply_graph(self, entry: list[Any]) -> None:
         _, outline, node_map, drop, rematch, *_ = entry
-        self.outline = Outline.from_data(outline)
+        self.outline = _outline(outline)
         if node_map is None:
             self.record = RunRecord(self.outline.size)
         else:
@@ -130,6 +130,10 @@ class History:
             if entry[0] == "G" and (entry[2] is None or entry[5:] == [self.graph_seq]):
                 self._adrift = False
         return not self._adrift
+
+
+def _outline(stored: Any) -> Outline:
+    return stored if isinstance(stored, Outline) else Outline.from_data(stored)
 
 
 # -- snapshots ------------------------------------------------------------------------------------
