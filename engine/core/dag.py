@@ -53,7 +53,7 @@ class Node:
     """One call of a task in a workflow: a task run, or the group of a map's task runs."""
 
     __slots__ = (
-        "args", "dag", "given_name", "group", "index", "kwargs", "mapped", "refs", "spec",
+        "args", "dag", "known_name", "group", "index", "kwargs", "mapped", "refs", "spec",
         "upstream", "when",
     )
 
@@ -71,7 +71,7 @@ class Node:
     ) -> None:
         self.dag = dag
         self.index = index
-        self.given_name = ""
+        self.known_name = ""
         """Its name; empty until somebody asks for one. See `Dag.give_names`."""
         self.spec = spec
         self.args = args
@@ -97,9 +97,9 @@ class Node:
     @property
     def name(self) -> str:
         """Unique in the graph: `task`, `group/task`, `task-2`."""
-        if not self.given_name:
+        if not self.known_name:
             self.dag.give_names()
-        return self.given_name
+        return self.known_name
 
     @property
     def node(self) -> Node:
@@ -236,7 +236,7 @@ class Dag:
                 count += 1
                 name = f"{stem}-{count}"
             repeats[stem] = count
-            node.given_name = name
+            node.known_name = name
             names[name] = node
         self._named = len(self.nodes)
 
@@ -260,7 +260,7 @@ class Dag:
 
     def _give(self, node: Node, name: str) -> None:
         """Put a name that was given, and is free, to a node: the last, or one that lost its own."""
-        node.given_name = name
+        node.known_name = name
         self._by_name[name] = node
         self._repeats[name] = 1
         self._named = len(self.nodes)
@@ -311,7 +311,7 @@ class Graph:
         dag.give_names()
         self.name = dag.name
         self.nodes = dag.nodes
-        self.names = [node.given_name for node in dag.nodes]
+        self.names = [node.known_name for node in dag.nodes]
         self.given = dag.given
         self.result = dag.result
         n = self.size = len(dag.nodes)
