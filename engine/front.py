@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.core.dag import Graph as Graph
     from engine.core.events import Attempt as Attempt
     from engine.core.events import Change as Change
     from engine.core.events import ErrorInfo as ErrorInfo
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from engine.core.events import RunMoved as RunMoved
     from engine.core.events import Started as Started
     from engine.core.events import Succeeded as Succeeded
+    from engine.core.graph import Graph as Graph
     from engine.core.overview import Overview as Overview
     from engine.core.overview import Section as Section
     from engine.core.overview import sections_of as sections_of

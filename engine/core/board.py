@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from engine.core.dag import Graph
 from engine.core.events import (
     Attempt,
     Change,
@@ -23,6 +22,7 @@ from engine.core.events import (
     Ran,
     Stop,
 )
+from engine.core.graph import Graph
 from engine.core.queues import ReadyQueue
 from engine.core.record import RunRecord
 from engine.core.rules import COLUMN

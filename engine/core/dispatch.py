@@ -15,7 +15,6 @@ from heapq import heappop, heappush
 from itertools import repeat
 from typing import Any
 
-from engine.core.dag import Node
 from engine.core.events import (
     Attempt,
     ErrorInfo,
@@ -29,6 +28,7 @@ from engine.core.events import (
     Stop,
     Succeeded,
 )
+from engine.core.nodes import Node
 from engine.core.record import inherit
 from engine.core.rules import HANDLES_FAILURE
 from engine.core.spread import Spread

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engine.core.states import SUCCESS, FailureReason, RunState, TaskState
 
 if TYPE_CHECKING:
-    from engine.core.dag import Node
+    from engine.core.nodes import Node
 
 
 class ErrorInfo(NamedTuple):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from engine.errors import HandleError
 
 if TYPE_CHECKING:
-    from engine.core.dag import Node
+    from engine.core.nodes import Node
 
 Step = tuple[str, Any]
 """One selection from a result: ("item", key) or ("attr", name)."""

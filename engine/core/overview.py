@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from engine.core.dag import Graph
 from engine.core.events import (
     Change,
     Expanded,
@@ -25,6 +24,7 @@ from engine.core.events import (
     Started,
     Succeeded,
 )
+from engine.core.graph import Graph
 from engine.core.machine import Machine
 from engine.core.states import PENDING, RUNNING, SUCCESS, RunState, TaskState
 

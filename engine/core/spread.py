@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from heapq import heappush
 
 from engine.core.board import Board
-from engine.core.dag import MapInfo, Node
 from engine.core.events import (
     Expand,
     Moved,
     Ran,
 )
+from engine.core.nodes import MapInfo, Node
 from engine.core.rules import COLUMN, RULES, RUN, Tally
 from engine.core.states import (
     CANCELLED,

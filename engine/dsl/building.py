@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from engine.core.dag import Dag, MapInfo, Node
+from engine.core.dag import Dag
 from engine.core.handles import Handle
+from engine.core.nodes import MapInfo, Node
 from engine.errors import AmbiguousNameError, DefinitionError, DuplicateNameError
 from engine.worker.context import HERE
 

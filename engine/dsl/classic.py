@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.core.dag import Dag as Graph
-from engine.core.dag import Node
 from engine.core.handles import flatten
+from engine.core.nodes import Node
 from engine.dsl.building import Builder, building
 from engine.dsl.listeners import Bus, Handler, bus
 from engine.dsl.options import check_names, text

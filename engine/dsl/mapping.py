@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.core.dag import MapInfo
 from engine.core.handles import Handle, handles_in
+from engine.core.nodes import MapInfo
 from engine.dsl.building import active
 from engine.errors import DefinitionError
 

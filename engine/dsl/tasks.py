@@ -13,8 +13,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NoReturn, ParamSpec, overload
 
-from engine.core.dag import Node
 from engine.core.handles import HANDLES, PLAIN, Handle, flatten, handles_in
+from engine.core.nodes import Node
 from engine.core.tasks import TaskSpec
 from engine.dsl.building import BUILDER, Builder, active
 from engine.dsl.mapping import Partial

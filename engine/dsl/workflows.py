@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from engine.core.dag import Dag, Node
+from engine.core.dag import Dag
+from engine.core.nodes import Node
 from engine.dsl.building import Builder, active, building
 from engine.dsl.checks import check_declared, check_result
 from engine.dsl.listeners import Bus, H, Handler, bus

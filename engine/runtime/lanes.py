@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.core.dag import Graph
+from engine.core.graph import Graph
 from engine.core.tasks import TaskSpec
 from engine.executors.base import Executor
 from engine.executors.guardian import Guardian

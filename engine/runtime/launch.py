@@ -15,7 +15,8 @@ from contextlib import ExitStack, suppress
 from random import random
 from typing import Any
 
-from engine.core.dag import Dag, Graph, check_limits
+from engine.core.dag import Dag
+from engine.core.graph import Graph, check_limits
 from engine.core.machine import Machine
 from engine.core.notices import RunEnded, RunStarted
 from engine.core.states import RunState, TaskState

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from engine.core.dag import Node
 from engine.core.events import Attempt
 from engine.core.machine import Machine
+from engine.core.nodes import Node
 from engine.core.record import NO_VALUE
 from engine.errors import Skip
 from engine.runtime.places import Place, find_place, place_of

@@ -17,8 +17,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import accumulate, compress
 from typing import Any, NamedTuple
 
-from engine.core.dag import Graph, MapInfo, Node, numbered
+from engine.core.graph import Graph, numbered
 from engine.core.handles import Handle, handles_in
+from engine.core.nodes import MapInfo, Node
 from engine.core.tasks import TaskSpec
 from engine.errors import StorageError
 from engine.runtime.places import place_of

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from engine.core.dag import Graph, Node
+from engine.core.graph import Graph
 from engine.core.handles import handles_in
 from engine.core.machine import Machine
+from engine.core.nodes import Node
 from engine.core.states import IS_GOOD, IS_TERMINAL
 
 

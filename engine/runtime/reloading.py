@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from engine.core.dag import Graph
 from engine.core.events import OutlineChanged
+from engine.core.graph import Graph
 from engine.core.machine import Machine
 from engine.core.states import GOOD
 from engine.core.tasks import TaskOptions

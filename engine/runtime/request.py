@@ -16,7 +16,7 @@ from engine.errors import LoadError, ParameterError
 from engine.runtime.options import RunOptions
 
 if TYPE_CHECKING:
-    from engine.core.dag import Graph
+    from engine.core.graph import Graph
     from engine.runtime.plan import Plan, Wish
     from engine.runtime.reporting import Reporter
     from engine.runtime.run import Run

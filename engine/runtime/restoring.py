@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from engine.core.dag import Graph
+from engine.core.graph import Graph
 from engine.core.machine import Machine
 from engine.core.record import NO_VALUE, RunRecord
 from engine.core.states import FAILED, SUCCESS, TaskState

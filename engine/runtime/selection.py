@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from engine.core.dag import Graph
+from engine.core.graph import Graph
 from engine.errors import DefinitionError, RunError
 from engine.runtime.names import Names
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from engine.core.dag import Graph, MapInfo, Node
 from engine.core.events import Attempt, ErrorInfo
+from engine.core.graph import Graph
 from engine.core.handles import PLAIN, Handle, Missing, Quote, handles_in, substitute
 from engine.core.machine import Machine
+from engine.core.nodes import MapInfo, Node
 from engine.core.record import NO_VALUE
 from engine.core.states import IS_GOOD, TaskState
 from engine.errors import DefinitionError, Skip

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-from engine.core.dag import Node
 from engine.core.handles import PLAIN, Handle, substitute
+from engine.core.nodes import Node
 from engine.core.tasks import TaskSpec
 from engine.errors import DefinitionError, UnserialisableError
 

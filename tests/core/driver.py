@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.core.dag import Graph
 from engine.core.events import Attempt, Change, ErrorInfo, Expand, Stop
+from engine.core.graph import Graph
 from engine.core.machine import Machine
 from engine.core.record import RunRecord
 from engine.core.states import (

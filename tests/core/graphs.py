@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from engine.core.dag import Dag, Graph, MapInfo, Node
+from engine.core.dag import Dag
+from engine.core.graph import Graph
+from engine.core.nodes import MapInfo, Node
 from engine.core.retry import RetryPolicy
 from engine.core.tasks import TaskOptions, TaskSpec
 

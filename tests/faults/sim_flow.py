@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-from engine.core.dag import Dag, Graph, MapInfo, Node
+from engine.core.dag import Dag
+from engine.core.graph import Graph
+from engine.core.nodes import MapInfo, Node
 from engine.core.retry import RetryPolicy
 from engine.core.rules import RULES
 from engine.core.tasks import TaskOptions, TaskSpec

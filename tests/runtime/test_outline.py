@@ -9,7 +9,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from engine.core.dag import Dag, MapInfo
+from engine.core.dag import Dag
+from engine.core.nodes import MapInfo
 from engine.core.tasks import TaskOptions, TaskSpec
 from engine.errors import StorageError
 from engine.runtime.outline import Outline, item_digests

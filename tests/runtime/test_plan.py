@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine.core.dag import Dag, MapInfo, Node
+from engine.core.dag import Dag
+from engine.core.nodes import MapInfo, Node
 from engine.core.states import TaskState
 from engine.core.tasks import TaskOptions, TaskSpec
 from engine.errors import CodeChanged

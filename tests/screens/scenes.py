@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from engine import RunState, TaskState
-from engine.core.dag import Dag, MapInfo
+from engine.core.dag import Dag
 from engine.core.events import ErrorInfo, Expanded, Moved, RunMoved
+from engine.core.nodes import MapInfo
 from engine.runtime.outline import Outline
 from flowforge_tui.model import RunView
 from flowforge_tui.shape import Shape

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.dag import Dag, Node
+from engine.core.dag import Dag
 from engine.core.events import Attempt, ErrorInfo, Failed, Moved, Reset, Started, Succeeded
+from engine.core.nodes import Node
 from engine.core.states import FAILED, SKIPPED, UP_FOR_RETRY, UPSTREAM_FAILED
 from engine.core.tasks import TaskSpec
 from engine.telemetry.metrics import Metrics, Sample, Sampler
