@@ -160,10 +160,9 @@ class Dispatch(Spread):
         queue = self.queues.get(lane)
         if queue is None or self.paused or self.halted:
             return out
-        size, state, node_of = self.graph.size, self.state, self.item_node
-        nodes, in_hand, solo, slot_of = self.graph.nodes, self.in_hand, self._solo, self._slot
-        cost_of, paused, hand_out = self.cost, self.paused_nodes, out.append
-        first_tries, budget = not self.tries and not self.generation, seconds
+        size, node_of, nodes = self.graph.size, self.item_node, self.graph.nodes
+        solo, slot_of, cost_of, paused = self._solo, self._slot, self.cost, self.paused_nodes
+        budget = seconds
         while seconds > 0 and share > 0:
             got = queue.pop(share)
             if got is None:
@@ -189,30 +188,12 @@ class Dispatch(Spread):
                 if stop - start > fits:
                     queue.push(priority, start + fits, stop, front=True)
                     stop = start + fits
-            options = node.spec.options
-            plain = first_tries and options.timeout is None and options.deadline is None
-            tids = range(start, stop)
-            calls: Iterable[tuple[int, Node, int]]
-            if start < size:
-                calls = zip(tids, nodes[start:stop], repeat(-1))
-            else:
-                first = self.base[k]
-                calls = zip(tids, repeat(node), range(start - first, stop - first))
-            for tid, node, index in calls:
-                if state[tid] != QUEUED or tid in in_hand:
-                    continue
-                state[tid] = RUNNING
-                if plain:
-                    a = Attempt(tid, node, index, 1, 1, None)
-                else:
-                    a = self._attempt(tid, node, index, now)
-                in_hand[tid] = a
-                hand_out(a)
+            self._hand_out(start, stop, now, out)
             share -= stop - start
             if solo[k]:
                 if out and out[-1].tid == start:
                     self._hold(node)
-                    if options.on_interrupt == "fail":
+                    if node.spec.options.on_interrupt == "fail":
                         self.changes.append(Started([out[-1]]))
                     break
                 continue
@@ -221,6 +202,33 @@ class Dispatch(Spread):
         self.batch_seconds = budget - seconds
         self._flush_fresh()
         return out
+
+    def _hand_out(self, start: int, stop: int, now: float, out: list[Attempt]) -> None:
+        """Make attempts of a range: of what is still queued, and not in hand."""
+        state, in_hand, hand_out = self.state, self.in_hand, out.append
+        first_tries = not self.tries and not self.generation
+        tids, k = range(start, stop), self.node_of(start)
+        calls: Iterable[tuple[int, Node, int]]
+        if k == start:
+            calls = zip(tids, self.graph.nodes[start:stop], repeat(-1))
+        else:
+            first = self.base[k]
+            calls = zip(tids, repeat(self.graph.nodes[k]), range(start - first, stop - first))
+        spec, plain = None, False
+        for tid, node, index in calls:
+            if state[tid] != QUEUED or tid in in_hand:
+                continue
+            if node.spec is not spec:  # with code taken over meanwhile, neighbours may differ
+                spec = node.spec
+                plain = (first_tries and spec.options.timeout is None
+                         and spec.options.deadline is None)
+            state[tid] = RUNNING
+            if plain:
+                a = Attempt(tid, node, index, 1, 1, None)
+            else:
+                a = self._attempt(tid, node, index, now)
+            in_hand[tid] = a
+            hand_out(a)
 
     def cost_of_next(self, lane: str) -> float:
         """Seconds that the next task run of a lane is measured to take; -1: not known."""

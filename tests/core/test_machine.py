@@ -6,6 +6,7 @@ import pytest
 
 from engine.core.dag import Dag
 from engine.core.dispatch import OWN
+from engine.core.graph import Graph
 from engine.core.record import RunRecord
 from engine.core.states import FailureReason, RunState, TaskState
 from tests.core.driver import Driver
@@ -348,6 +349,20 @@ def test_calls_in_a_row_of_one_task_are_one_entry_in_the_queue_and_each_its_own_
     ended = d.states()
     assert ended.pop("n2") == "CANCELLED"
     assert set(ended.values()) == {"SUCCESS"}
+
+
+def test_neighbours_whose_code_became_different_keep_each_its_own_options():
+    def three(**options) -> Graph:
+        dag = Dag("edited")
+        add(dag, "a")
+        add(dag, "b", **options)
+        add(dag, "c")
+        return dag.freeze()
+
+    d = Driver(three()).start()
+    d.m.graph = three(timeout=7.0)  # as a reload does
+    d.end(d.take(share=1)[0])
+    assert [(a.node.name, a.timeout) for a in d.take(1e9)] == [("b", 7.0), ("c", None)]
 
 
 def test_on_failure_stop_starts_nothing_more():
