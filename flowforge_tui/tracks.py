@@ -103,12 +103,18 @@ class Grid:
     def add(
         self, lane: int, starts: Sequence[float], ends: Sequence[float], ranks: bytes
     ) -> None:
-        """Attempts of a lane. Those that went well within a cell, one after the other, are found
-        by a search and cost little."""
-        if not _in_turn(starts, ends):
+        """Attempts of a lane."""
+        if _in_turn(starts, ends):
+            self.add_in_turn(lane, starts, ends, ranks)
+        else:
             for start, end, rank in zip(starts, ends, ranks, strict=True):
                 self._add_one(lane, start, end, rank)
-            return
+
+    def add_in_turn(
+        self, lane: int, starts: Sequence[float], ends: Sequence[float], ranks: bytes
+    ) -> None:
+        """Attempts of a lane, one after the other. Those that went well within a cell are found by
+        a search and cost little."""
         first = 0
         while first < len(ends):
             cell = floor((starts[first] - self.origin) / self.width)
@@ -291,9 +297,9 @@ class Tracks:
     def _add(self, lane: int, indexes: Sequence[int], starts: Sequence[float],
              ends: Sequence[float], ranks: bytes) -> None:
         self.lanes[lane].extend(indexes)
-        self.whole.add(lane, starts, ends, ranks)
+        self.whole.add_in_turn(lane, starts, ends, ranks)
         if self.sight is not None:
-            self.sight.add(lane, starts, ends, ranks)
+            self.sight.add_in_turn(lane, starts, ends, ranks)
 
     def _widen(self, upto: float) -> None:
         """Double the width of the cells until they reach."""
