@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NoReturn, ParamSpec, overload
 
-from engine.core.handles import HANDLES, PLAIN, Handle, flatten, handles_in
+from engine.core.handles import PLAIN, Handle, flatten, handles_in
 from engine.core.nodes import Node
 from engine.core.tasks import TaskSpec
 from engine.dsl.building import BUILDER, Builder, active
@@ -81,13 +81,18 @@ class TaskFunction(Generic[P]):
         builder = BUILDER.get()
         if builder is None or HERE.get() is not builder.attempt:
             return self._run_here(args, kwargs)
-        refs: Sequence[Handle]
-        if PLAIN.issuperset(map(type, args)):
-            refs = ()
-        elif HANDLES.issuperset(map(type, args)):
-            refs = args  # type: ignore[assignment]
-        else:
-            refs = [ref for arg in args for ref in _look_into(self, arg)]
+        refs: Sequence[Handle] = ()
+        handles = 0
+        for arg in args:
+            kind = type(arg)
+            if kind is Handle:
+                handles += 1
+            elif kind not in PLAIN:
+                handles = -1
+                break
+        if handles:
+            refs = args if handles == len(args) else [  # type: ignore[assignment]
+                ref for arg in args for ref in _look_into(self, arg)]
         if kwargs or builder.unbound or not self._least <= len(args) <= self._most:
             return self._call_checked(builder, args, kwargs, [*refs])
         return Handle(builder.dag.call(self.spec, args, refs, builder.group))

@@ -164,9 +164,13 @@ class Values:
                 if node.when is None and not Quote.made:
                     return node.args, node.kwargs
             elif self._whole[node.index]:
-                args = tuple(map(self.slots.__getitem__, node.upstream))
-                if _WRAPPED.isdisjoint(map(type, args)):
-                    return args, _NO_KWARGS
+                slots, found = self.slots, []
+                for u in node.upstream:
+                    value = slots[u]
+                    if type(value) in _WRAPPED:
+                        value = self.live(u)
+                    found.append(value)
+                return tuple(found), _NO_KWARGS
         one = one or self.live
         if node.when is not None and not self.resolve(node.when):
             raise Skip(_why_skipped(node.when))
@@ -306,10 +310,10 @@ class Values:
         needed, graph, slots = self._needed, self.graph.nodes, self.slots
         for k in nodes:
             for u in graph[k].upstream:
-                needed[u] -= 1
-                if not needed[u] and u not in self.kept and (
+                left = needed[u] = needed[u] - 1
+                if not left and (
                     type(slots[u]) not in SCALARS or graph[u].mapped is not None
-                ):
+                ) and u not in self.kept:
                     self._release(u)
 
     def recount(self) -> None:
