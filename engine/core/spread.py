@@ -334,7 +334,9 @@ class Spread(Board):
             self.changes.append(Moved(range(start, stop), QUEUED, -1, ""))
 
     def _queue_nodes(self, ready: list[int]) -> None:
-        """Queue plain nodes in that order, neighbours that are calls of one task as one range."""
+        """Queue plain nodes as they were defined, neighbours that are calls of one task as one
+        range: in the queue, in a worker's batch, and in the journal's row."""
+        ready.sort()
         self._fresh += ready
         priority, slot_of, queues, lanes = self.graph.priority, self._slot, self.queues, self.lanes
         start = ready[0]
