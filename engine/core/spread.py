@@ -354,7 +354,9 @@ class Spread(Board):
             state = self.state
             waiting = [t for t in self._fresh if state[t] == QUEUED]
             if waiting:
-                self.changes.append(Moved(waiting, QUEUED, -1, ""))
+                row = range(waiting[0], waiting[0] + len(waiting))
+                told = row if waiting == [*row] else waiting  # a range is told and taken in at once
+                self.changes.append(Moved(told, QUEUED, -1, ""))
             self._fresh.clear()
 
     def _flush_moved(self) -> None:
