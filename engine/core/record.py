@@ -261,6 +261,12 @@ class RunRecord:
             self.began = self.began or at
         self.ended = 0.0 if state is RunState.RUNNING else at
 
+    def rested(self, at: float) -> float:
+        """Seconds before `at` in which it did not run, if it goes on then."""
+        since = rested_since(self.run_state, self.ended, self._last_seen)
+        now = max(0.0, at - since) if since else 0.0
+        return sum(until - since for since, until in self.rests) + now
+
     def _last_seen(self) -> float:
         return max(self.began, max(self.start, default=0.0), max(self.end, default=0.0))
 

@@ -20,6 +20,7 @@ from engine.runtime.options import lasting_flags
 from engine.runtime.origin import signed, words_of
 from engine.runtime.outline import Outline
 from engine.runtime.plan import Plan, Wish, make_plan
+from engine.runtime.recorder import RESTED
 from engine.runtime.request import PlanMade, PlanRefused, Request
 from engine.runtime.settings import Settings
 from engine.worker.clock import now
@@ -51,11 +52,13 @@ class Entry:
             graphs = sorted({*graphs_in(store.meta()), history.seq + 1})
             words[GRAPHS] = ",".join(map(str, graphs))
             history.graph_seq = history.seq + 1
+        at = now()
         history.seq = store.append(self._row, {
             **words, **words_of(self._opened.run_id),
             "workflow": about.workflow, "file": about.file or "",
             "identity": about.identity(), "state": str(RunState.RUNNING),
-            "updated": repr(now()), **({"created": repr(now())} if self.plan is None else {}),
+            "updated": repr(at), RESTED: repr(history.record.rested(at)),
+            **({"created": repr(at)} if self.plan is None else {}),
         })
 
     # -- the plan ----------------------------------------------------------------------------

@@ -18,10 +18,14 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 
 from engine.core.events import Change, RunMoved
+from engine.core.states import LIVE_RUN
 from engine.errors import StorageError, StorageFull
 from engine.runtime.journal import ChangePacker
 from engine.state.store import Store
 from engine.worker.clock import now
+
+#: The store's word for how many seconds the run has not run since it was made.
+RESTED = "rested"
 
 #: Seconds between tries while the disk is full.
 FULL_DISK_WAIT = 0.5
@@ -46,6 +50,8 @@ class Recorder:
         self._closed = threading.Event()
         self._try_again: float | None = None
         """When to try again; None: the disk is not full."""
+        self._ended = 0.0
+        """When the run ended by itself, and its session did not; 0.0: it has not."""
 
     def add(self, changes: list[Change]) -> None:
         """Queue the changes of a step. They are not changed any more."""
@@ -83,7 +89,7 @@ class Recorder:
         changes = waiting[0] if count == 1 else list(chain.from_iterable(
             waiting[i] for i in range(count)))
         try:
-            self._store.append(self._pack(changes), _meta(changes))
+            self._store.append(self._pack(changes), self._words(changes))
         except StorageFull as error:
             self._no_room(error)
             return False
@@ -92,12 +98,24 @@ class Recorder:
             raise
         for _ in range(count):
             waiting.popleft()
+        self._ended = _end(changes, self._ended)
         self._publish(changes)
         self.stored += count  # last: who sees it may close the bus
         if self._try_again is not None:
             self._try_again = None
             self._tell("there is room on the disk again; the run goes on")
         return True
+
+    def _words(self, changes: list[Change]) -> dict[str, str] | None:
+        """What `flowforge runs` shows without reading the journal; only when the run moves."""
+        moves = [change for change in changes if type(change) is RunMoved]
+        if not moves:
+            return None
+        words = {"state": str(moves[-1].state), "updated": repr(now())}
+        if self._ended and moves[0].state in LIVE_RUN:
+            rested = float(self._store.meta().get(RESTED, 0.0))
+            words[RESTED] = repr(rested + max(0.0, moves[0].at - self._ended))
+        return words
 
     def _no_room(self, error: StorageError) -> None:
         if self._try_again is None:
@@ -106,9 +124,9 @@ class Recorder:
         self._try_again = now() + FULL_DISK_WAIT
 
 
-def _meta(changes: list[Change]) -> dict[str, str] | None:
-    """What `flowforge runs` shows without reading the journal; only when the run moves."""
-    for change in reversed(changes):
+def _end(changes: list[Change], before: float) -> float:
+    """When the run ended, after these changes; 0.0 if it has not."""
+    for change in changes:
         if type(change) is RunMoved:
-            return {"state": str(change.state), "updated": repr(now())}
-    return None
+            before = 0.0 if change.state in LIVE_RUN else change.at
+    return before

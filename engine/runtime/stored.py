@@ -39,6 +39,7 @@ from engine.runtime.origin import foreign, is_mine
 from engine.runtime.outline import Outline
 from engine.runtime.places import Place, find_place
 from engine.runtime.plan import PlanEntry
+from engine.runtime.recorder import RESTED
 from engine.runtime.replay import Follower
 from engine.runtime.settings import settle
 from engine.state.blobs import Blobs
@@ -58,6 +59,7 @@ PREVIEW_BYTES = 10_000_000
 _FRESH = 2.0
 
 _CLAIMS_AN_OWNER = LIVE_RUN - {RunState.PAUSED}
+_UNENDED = LIVE_RUN | {RunState.INTERRUPTED}
 UNFINISHED = LIVE_RUN | {RunState.INTERRUPTED, RunState.FAILED}
 
 
@@ -79,6 +81,8 @@ class RunSummary:
     updated: float
     problem: str
     """Why it cannot be read; empty if it can."""
+    took: float = 0.0
+    """Seconds that it ran, in all sessions; 0.0 if it has not ended."""
 
 
 def list_runs(home: Path, last: int | None = None) -> list[RunSummary]:
@@ -129,9 +133,11 @@ def _summary(run_id: str, path: Path, meta: dict[str, str], problem: str) -> Run
     state = None if problem else _state(meta.get("state", ""))
     if state in _CLAIMS_AN_OWNER and probe(path) is None:
         state = RunState.INTERRUPTED
+    created, updated = _number(meta.get("created")), _number(meta.get("updated"))
+    ended = state is not None and state not in _UNENDED and created > 0
     return RunSummary(
-        run_id, meta.get("workflow", ""), state, meta.get("file", ""),
-        _number(meta.get("created")), _number(meta.get("updated")), problem,
+        run_id, meta.get("workflow", ""), state, meta.get("file", ""), created, updated, problem,
+        max(0.0, updated - created - _number(meta.get(RESTED))) if ended else 0.0,
     )
 
 

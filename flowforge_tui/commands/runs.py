@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine import RunState
-
 if TYPE_CHECKING:
     from engine.front import RunSummary
-
-
-#: While a run is in one of these states, or died in it, nobody notes how long it took.
-_OPEN = (RunState.PENDING, RunState.RUNNING, RunState.PAUSED, RunState.CANCELLING,
-         RunState.INTERRUPTED)
 
 
 @click.command()
@@ -41,11 +34,9 @@ def _row(run: RunSummary) -> tuple[str, ...]:
     from engine.front import wording
     from flowforge_tui.tables import moment, run_state, shown
 
-    ended = run.state is not None and run.state not in _OPEN
-    took = run.updated - run.created if ended and run.created else 0.0
     return (
         run.run_id, run_state(run.state), shown(run.workflow, 40), moment(run.created),
-        wording.duration(took) if took > 0 else "–", shown(run.problem or run.file, 100),
+        wording.duration(run.took) if run.took > 0 else "–", shown(run.problem or run.file, 100),
     )
 
 

@@ -111,13 +111,8 @@ class RunList(LineView):
 
 def _when(run: RunSummary, width: int) -> str:
     """How long it took, and when it began; as much as there is room for."""
-    took = wording.duration(run.updated - run.created) if _ended(run) else ""
+    took = wording.duration(run.took) if run.took > 0 else ""
     began = time.strftime("%d %b %H:%M", time.localtime(run.created)) if run.created else "–"
     if width < _ALL_TIMES:
         return f"{began} " if width >= _ALL_TIMES - 13 else ""
     return f"{took:>11}  {began} "
-
-
-def _ended(run: RunSummary) -> bool:
-    return run.state is not None and str(run.state) in ("SUCCESS", "FAILED", "CANCELLED") \
-        and run.updated > run.created > 0

@@ -13,7 +13,7 @@ from engine.core.machine import Machine
 from engine.core.states import SKIPPED, RunState
 from engine.errors import StorageBroken, StorageFull
 from engine.runtime.journal import unpack_entries
-from engine.runtime.recorder import Recorder
+from engine.runtime.recorder import RESTED, Recorder
 from engine.state.sqlite_store import SqliteStore
 from engine.state.store import MemoryStore
 from tests.runtime.harness import PATIENCE, Bench, note, within
@@ -96,6 +96,22 @@ def test_a_step_is_settled_with_all_that_came_before_it(desk: Desk):
     assert desk.recorder.settle(2)
     assert desk.recorder.settle(desk.recorder.queued)
     assert desk.store.steps() == [[0, 1, 2]] and desk.store.tries == 1
+
+
+def test_between_its_end_and_going_on_in_the_same_session_a_run_rests(desk: Desk):
+    desk.store.append(b"", {RESTED: "5.0"})  # as the session found it
+
+    def rested(*moves: tuple[RunState, float]) -> float:
+        desk.recorder.add([RunMoved(state, "", at) for state, at in moves])
+        assert desk.recorder.settle(desk.recorder.queued)
+        return float(desk.store.meta()[RESTED])
+
+    assert rested((RunState.RUNNING, 100.0)) == 5
+    assert rested((RunState.PAUSED, 110.0), (RunState.RUNNING, 150.0)) == 5
+    assert rested((RunState.FAILED, 160.0)) == 5
+    assert rested((RunState.RUNNING, 200.0), (RunState.SUCCESS, 210.0)) == 45
+    assert rested((RunState.RUNNING, 211.0)) == 46
+    assert rested((RunState.CANCELLING, 220.0), (RunState.CANCELLED, 230.0)) == 46
 
 
 def test_without_room_nothing_is_settled_and_nothing_is_lost(desk: Desk):

@@ -21,7 +21,7 @@ from tests.screens.made import BEGAN
 from tests.screens.pilot import drive, picture, text_of, until
 
 RUNS = [RunSummary(f"20330518-033320-{end}", "a_workflow_of_some_length", RunState.CANCELLED,
-                   "made.py", BEGAN, BEGAN + 3_000, "") for end in ("8f3a", "8f3b")]
+                   "made.py", BEGAN, BEGAN + 9_000, "", 3_000.0) for end in ("8f3a", "8f3b")]
 ASKING = Found(Path("flow.py"), "asking", "function", ("path: str", "n: int = [/red]4"))
 BARE = Found(Path("flow.py"), "bare", "function")
 

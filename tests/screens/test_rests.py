@@ -9,7 +9,7 @@ import pytest
 from engine import RunState, task, workflow
 from engine.core.events import RunMoved
 from engine.runtime.history import pack_history, unpack_history
-from engine.runtime.stored import open_stored
+from engine.runtime.stored import list_runs, open_stored
 from flowforge_tui.attached import StoredFeed
 from flowforge_tui.details import run_facts
 from flowforge_tui.model import RunView
@@ -107,6 +107,10 @@ def test_the_record_and_whoever_reads_along_know_the_same(bench: Bench) -> None:
     assert str(bench.run(flow(), executor="sequential").state) == "SUCCESS"
     history = open_stored(bench.folder / "home", "latest").history
     rests = history.record.rests
+    (listed,) = list_runs(bench.folder / "home")
+    between = sum(until - since for since, until in rests)
+    whole = listed.updated - listed.created
+    assert whole - between - 0.001 <= listed.took < whole  # what a session takes to begin counts
     assert len(rests) == 2 and all(since <= until for since, until in rests)
     assert unpack_history(history.seq, pack_history(history)).record.rests == rests
     feed = StoredFeed(bench.folder / "home", "latest")
