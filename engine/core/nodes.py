@@ -87,7 +87,7 @@ class Node:
         self.kwargs = kwargs
         self.refs = refs
         """Handles found anywhere in `args`, `kwargs`, the mapped arguments and `when`. These are
-        `args` itself where they are all that there is."""
+        `args` itself where they are all that there is, and all that it waits for."""
         self.mapped = mapped
         self.when = when
         """A handle whose false value skips the task; None: no condition."""
@@ -130,6 +130,8 @@ class Node:
             self.dag.in_order = False
         if self.upstream is _NOTHING:
             self.upstream = {}
+        elif self.refs is self.args:
+            self.refs = [*self.args]
         self.upstream[other.index] = None
 
     def _foreign(self, other: Node) -> DefinitionError:

@@ -125,10 +125,11 @@ class Outline:
     def digests(self) -> array[int]:
         """Per node: what stands for its argument template. Worked out when first asked for."""
         if self._digests is None:
-            digests = self._digests = self.words[:]
+            digests = self.words[:]
             for i in compress(range(self.size), self.numeric):
                 word = digests[i]
                 digests[i] = _spoken_word((word - 2 * _HALF if word >= _HALF else word,))
+            self._digests = digests  # whole at once: several threads may ask
         return self._digests
 
     def upstream_of(self, i: int) -> array[int]:

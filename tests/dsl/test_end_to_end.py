@@ -54,6 +54,25 @@ def test_a_function() -> None:
     assert pipeline() == 12
 
 
+def test_what_only_orders_a_call_is_not_among_its_arguments() -> None:
+    @task
+    def one() -> int:
+        return 1
+
+    @task
+    def pair(x: int, y: int) -> tuple[int, int]:
+        return x, y
+
+    @workflow
+    def ordered() -> Any:
+        a, b = one(), double(1)
+        later = pair(a, a)
+        b >> later
+        return pair(a, a).after(b), later, pair(a, b).after(b)
+
+    assert ordered.run().result == ((1, 1), (1, 1), (1, 2))
+
+
 def test_a_block() -> None:
     with workflow("My Workflow") as wf:
         @task

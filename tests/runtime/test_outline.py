@@ -150,6 +150,20 @@ def test_what_is_read_counts_by_place_and_path_not_by_name() -> None:
         assert made(0, use) == made(3, use)
 
 
+def test_an_edge_of_order_is_not_read_even_where_a_result_is_read_twice() -> None:
+    def made(*, after: bool) -> tuple[list[int], int, int]:
+        dag = Dag("w")
+        a, b = dag.add(F), dag.add(F)
+        args = (a.handle, a.handle)
+        c = dag.call(G, args, args, "")
+        if after:
+            c.wait_for(b)
+        o = Outline.of(dag.freeze())
+        return list(o.upstream_of(2)), o.needs[2], o.digests[2]
+
+    assert made(after=True) == ([0, 1], 1, made(after=False)[2])
+
+
 def test_a_block_task_may_be_bound_to_a_later_one() -> None:
     dag = Dag("w")
     a, b = dag.add(F), dag.add(G)
