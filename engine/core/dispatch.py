@@ -171,7 +171,7 @@ class Dispatch(Spread):
             k = start if start < size else node_of[start - size]
             node = nodes[k]
             if solo[k] or paused:
-                if start < size and stop - start > 1:  # each is its own node, paused or not
+                if paused and start < size and stop - start > 1:  # each is paused by itself
                     queue.push(priority, start + 1, stop, front=True)
                     stop = start + 1
                 if self._park(node, start, stop):

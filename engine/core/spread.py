@@ -380,7 +380,7 @@ class Spread(Board):
         return bool(where)
 
     def _unpark(self, where: str) -> None:
-        for start, stop in self.parked.pop(where, ()):
+        for start, stop in reversed(self.parked.pop(where, ())):  # the first of them goes first
             k = self.node_of(start)
             self.queues[self.lanes[k]].push(self.graph.priority[k], start, stop, front=True)
 

@@ -157,6 +157,24 @@ def test_limits_hold_back_and_let_go():
     assert d.m.free == {"gpu": 2}
 
 
+def test_calls_in_a_row_wait_for_a_limit_together_and_in_their_order():
+    dag = Dag("row")
+    for i in range(10):
+        add(dag, f"n{i}", limits={"gpu": 1})
+    d = Driver(dag.freeze(), limits={"gpu": 1}).start()
+    order = []
+    while not d.m.over:
+        (a,) = d.take(share=4)
+        order.append(a.tid)
+        assert d.take(share=4) == []
+        waiting = [*range(order[-1] + 1, 10)]
+        parked = d.m.parked.get("gpu", [])
+        assert [tid for start, stop in parked for tid in range(start, stop)] == waiting
+        assert len(parked) <= 3  # as they were taken from the queue: up to four at a time
+        d.end(a)
+    assert order == [*range(10)]
+
+
 def test_a_range_under_a_limit_goes_one_by_one():
     dag = Dag("maplimit")
     add(dag, "m", over=range(5), limits={"db": 1})
