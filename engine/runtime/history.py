@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,7 @@ def _plain(mapping: dict[int, Any]) -> list[list[Any]]:
 def pack_history(history: History, run_id: str | None = None) -> bytes:
     """The whole history of a run as one msgpack document."""
     r = history.record
+    known, values = _split(r.values)
     body: bytes = msgpack.packb(
         {
             "run_id": run_id,
@@ -160,8 +162,8 @@ def pack_history(history: History, run_id: str | None = None) -> bytes:
             "number": r.number.tobytes(),
             "start": r.start.tobytes(),
             "end": r.end.tobytes(),
-            "known": bytes(v is not NO_VALUE for v in r.values),
-            "values": pack_column([v for v in r.values if v is not NO_VALUE]),
+            "known": known,
+            "values": pack_column(values),
             "item_node": r.item_node.tobytes(),
             "expansions": [[k, b, n, None if keys is None else list(keys)]
                            for k, (b, n, keys) in r.expansions.items()],
@@ -179,6 +181,22 @@ def pack_history(history: History, run_id: str | None = None) -> bytes:
         unicode_errors="surrogatepass",
     )
     return body
+
+
+def _split(values: list[Any]) -> tuple[bytes, list[Any]]:
+    """Where there is a value (1) or none (0), and those that there are. Mostly there are all."""
+    if type(NO_VALUE) not in set(map(type, values)):  # looks at no value: one may be of any type
+        return b"\1" * len(values), values
+    known = bytes([v is not NO_VALUE for v in values])
+    return known, list(compress(values, known))
+
+
+def _joined(known: bytes, values: list[Any]) -> list[Any]:
+    """The inverse of `_split`."""
+    if 0 not in known:
+        return values
+    rest = iter(values)
+    return [next(rest) if there else NO_VALUE for there in known]
 
 
 def _pack_marks(marks: Any) -> Any:
@@ -221,8 +239,7 @@ def unpack_history(seq: int, body: bytes) -> History:
     r.state = bytearray(d["state"])
     r.number, r.start, r.end = (
         _numbers(d["number"], d["state"]), _column("d", d["start"]), _column("d", d["end"]))
-    values = iter(unpack_column(d["values"]))
-    r.values = [next(values) if known else NO_VALUE for known in d["known"]]
+    r.values = _joined(d["known"], unpack_column(d["values"]))
     r.item_node = _column("i", d["item_node"])
     r.expansions = {k: (b, n, keys) for k, b, n, keys in d["expansions"]}
     r.marks = {k: _unpack_marks(m) for k, m in d["marks"]}
