@@ -237,9 +237,10 @@ def _rebuild(value: Any, lookup: Callable[[Handle], Any]) -> Any:
         return value
     copy = object.__new__(type(value))
     slots = [s for c in type(value).__mro__ for s in getattr(c, "__slots__", ())]
-    kept = set(getattr(value, "__dict__", ())) | {s for s in slots if hasattr(value, s)}
-    for name in kept - {"__dict__", "__weakref__"}:
-        object.__setattr__(copy, name, new.get(name, getattr(value, name)))
+    kept = [*getattr(value, "__dict__", ()), *slots]  # in order: `vars` tells it
+    for name in kept:
+        if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+            object.__setattr__(copy, name, new.get(name, getattr(value, name)))
     return copy
 
 

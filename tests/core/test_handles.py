@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -10,16 +11,20 @@ from typing import Any
 import pytest
 
 from engine.core.dag import Dag
-from engine.core.handles import Handle, Missing
+from engine.core.handles import Handle, Missing, substitute
 from engine.core.tasks import TaskSpec
 
 
+def handle() -> Handle:
+    return Handle(Dag("d").add(TaskSpec("one", int), (), {}))
+
+
 def test_an_attribute_of_a_handle_names_attr() -> None:
-    handle = Handle(Dag("d").add(TaskSpec("one", int), (), {}))
+    one = handle()
     with pytest.raises(AttributeError, match=r"write \.attr\('total'\)"):
-        _ = handle.total
-    assert not hasattr(handle, "__fspath__")
-    assert copy.copy(handle).node is handle.node
+        _ = one.total
+    assert not hasattr(one, "__fspath__")
+    assert copy.copy(one).node is one.node
 
 
 @pytest.mark.parametrize("use", [
@@ -36,3 +41,21 @@ def test_a_missing_value_can_be_tested_shown_and_found_again() -> None:
     assert not missing and "SKIPPED" in f"{missing}"
     assert missing == Missing("SKIPPED") and missing != Missing("FAILED")
     assert len({missing, Missing("SKIPPED")}) == 1
+
+
+def test_a_dataclass_is_rebuilt_with_its_attributes_in_their_order() -> None:
+    names = [f"field{i}" for i in range(20)]
+    Wide = dataclasses.make_dataclass("Wide", names)
+    wide = Wide(*[handle() for _ in names])
+    wide.more = 1
+    rebuilt = substitute(wide, lambda h: 0)
+    assert list(vars(rebuilt)) == [*names, "more"]
+    assert rebuilt == Wide(*[0] * 20) and rebuilt.more == 1
+
+
+def test_a_dataclass_with_slots_is_rebuilt_with_those_that_are_set() -> None:
+    Slim = dataclasses.make_dataclass("Slim", ["x", "y"], slots=True)
+    slim = Slim(handle(), 2)
+    del slim.y
+    rebuilt = substitute(slim, lambda h: 1)
+    assert rebuilt.x == 1 and not hasattr(rebuilt, "y")
