@@ -95,7 +95,7 @@ if TYPE_CHECKING:
     from engine.worker.standard import working_directory as working_directory
 
 _MODULES = {
-    "engine.core.dag": ("Graph",),
+    "engine.core.graph": ("Graph",),
     "engine.core.events": (
         "Attempt", "Change", "ErrorInfo", "Expanded", "Failed", "Moved", "OutlineChanged",
         "Ran", "Reset", "Restored", "RunMoved", "Started", "Succeeded",

@@ -42,7 +42,7 @@ class MapInfo:
 
 
 #: Most calls have no keyword arguments; an empty dict of their own would be 64 bytes each.
-#: Never written to.
+#: Never written to: a call with ** makes its own copy.
 NO_KWARGS: dict[str, Any] = {}
 
 #: The same for those that wait for nothing.

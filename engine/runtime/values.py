@@ -18,7 +18,7 @@ from engine.core.events import Attempt, ErrorInfo
 from engine.core.graph import Graph
 from engine.core.handles import PLAIN, Handle, Missing, Quote, handles_in, substitute
 from engine.core.machine import Machine
-from engine.core.nodes import MapInfo, Node
+from engine.core.nodes import NO_KWARGS, MapInfo, Node
 from engine.core.record import NO_VALUE
 from engine.core.states import IS_GOOD, TaskState
 from engine.errors import DefinitionError, Skip
@@ -27,9 +27,6 @@ from engine.worker.secrets import mask
 
 RELEASED: Any = type("Released", (), {"__repr__": lambda s: "RELEASED", "__slots__": ()})()
 """Stands in `slots` where a result was let go."""
-
-#: Never written to: a call with ** makes its own copy.
-_NO_KWARGS: dict[str, Any] = {}
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Fetch = Callable[[int], Any]
@@ -159,7 +156,7 @@ class Values:
             if index >= 0:
                 items = self._simple.get(node.index)
                 if items is not None:
-                    return (items[index],), _NO_KWARGS
+                    return (items[index],), NO_KWARGS
             elif not node.refs:
                 if node.when is None and not Quote.made:
                     return node.args, node.kwargs
@@ -170,7 +167,7 @@ class Values:
                     if type(value) in _WRAPPED:
                         value = self.live(u)
                     found.append(value)
-                return tuple(found), _NO_KWARGS
+                return tuple(found), NO_KWARGS
         one = one or self.live
         if node.when is not None and not self.resolve(node.when):
             raise Skip(_why_skipped(node.when))
@@ -185,7 +182,7 @@ class Values:
         args = tuple([self._look(x, one) for x in node.args])
         if node.kwargs:
             return args, {k: self._look(v, one) for k, v in node.kwargs.items()}
-        return args, _NO_KWARGS
+        return args, NO_KWARGS
 
     def _look(self, x: Any, one: Fetch) -> Any:
         """An argument with its handles replaced."""
