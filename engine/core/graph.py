@@ -23,7 +23,7 @@ class Graph:
 
     __slots__ = (
         "children", "eager", "gate", "given", "item_children", "name", "names", "nodes",
-        "priority", "result", "size", "spec_of", "specs", "whole",
+        "priority", "result", "size", "spec_of", "specs",
     )
 
     def __init__(self, dag: Dag) -> None:
@@ -44,16 +44,13 @@ class Graph:
         """Nodes below a mapped one whose rule may answer before all its items have ended."""
         self.gate = [0] * n
         """How many whole nodes each node waits for."""
-        self.whole = bytearray(n)
-        """Per node: 1 if its arguments are the whole results of the plain nodes in its `upstream`,
-        in that order, and nothing else."""
         self._link(parts=dag.parts)
         self.priority: list[float] = self._longest_paths(
             range(n) if dag.in_order else self._order())
 
     def _link(self, *, parts: bool) -> None:
         """Fill in the edges; `parts`: some handles select a part of a result."""
-        children, gate, whole = self.children, self.gate, self.whole
+        children, gate = self.children, self.gate
         maps = {node.index for node in self.nodes if node.mapped is not None}
         for i, node in enumerate(self.nodes):
             upstream = node.upstream
@@ -63,12 +60,14 @@ class Graph:
                 gate[i] = len(upstream)
                 for u in upstream:
                     children[u].append(i)
-                if node.refs is node.args and len(node.args) == len(upstream):
-                    whole[i] = not (parts and any(map(_path, node.args)))
-                if maps and not maps.isdisjoint(upstream):
-                    whole[i] = 0
-                    for u in maps.intersection(upstream):
-                        self.eager.setdefault(u, []).append(i)
+                above = maps.intersection(upstream) if maps else ()
+                for u in above:
+                    self.eager.setdefault(u, []).append(i)
+                if node.args and node.refs is node.args and (
+                    above or len(node.args) != len(upstream)
+                    or (parts and any(map(_path, node.args)))
+                ):
+                    node.refs = [*node.args]
 
     def _link_map(self, node: Node) -> None:
         info, i = node.mapped, node.index

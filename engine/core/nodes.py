@@ -86,8 +86,9 @@ class Node:
         self.args = args
         self.kwargs = kwargs
         self.refs = refs
-        """Handles found anywhere in `args`, `kwargs`, the mapped arguments and `when`. These are
-        `args` itself where they are all that there is, and all that it waits for."""
+        """Handles found anywhere in `args`, `kwargs`, the mapped arguments and `when`. Once frozen
+        these are `args` itself just where a call is given the whole results of the plain nodes in
+        its `upstream`, in that order, and nothing else: nearly all calls of large graphs."""
         self.mapped = mapped
         self.when = when
         """A handle whose false value skips the task; None: no condition."""

@@ -269,9 +269,9 @@ class _Builder:
         """
         o, words = self.outline, self.outline.words
         o.numeric = bytearray(graph.size)
-        for i, (node, whole) in enumerate(zip(graph.nodes, graph.whole, strict=True)):
+        for i, node in enumerate(graph.nodes):
             args, upstream, reads = node.args, node.upstream, 0
-            if whole:
+            if args and node.refs is args:
                 reads = len(args)
                 o.upstream.extend(upstream)
                 words.append(self._whole_results_word(reads))

@@ -47,7 +47,6 @@ class Values:
         reload: Callable[[], Sequence[Any]],
     ) -> None:
         self.graph = graph
-        self._whole = graph.whole
         self.machine = machine
         self.slots: list[Any] = [NO_VALUE] * graph.size
         self.errors: dict[int, tuple[str, ErrorInfo]] = {}
@@ -160,7 +159,7 @@ class Values:
             elif not node.refs:
                 if node.when is None and not Quote.made:
                     return node.args, node.kwargs
-            elif self._whole[node.index]:
+            elif node.refs is node.args:  # whole results, as many as there are above
                 slots, found = self.slots, []
                 for u in node.upstream:
                     value = slots[u]
@@ -292,7 +291,7 @@ class Values:
         Live objects of the user's classes are let go, to be rebuilt on the classes as they are
         now; what is in memory alone stays as it is.
         """
-        self.graph, self._whole = graph, graph.whole
+        self.graph = graph
         for column in (self._items, self._simple, self._live):
             column.clear()
         slots, node_of = self.slots, self.machine.node_of
