@@ -26,12 +26,15 @@ class Trouble:
         self.needle = needle
         self.hit = threading.Event()
         self.refused = 0
+        self.waiting: set[str] = set()
+        """The threads that were refused."""
         real = SqliteStore.append
 
         def append(store: SqliteStore, data: bytes, meta: Any = None) -> int:
             if self.error is not None and (self.hit.is_set() or self.needle in data):
                 self.hit.set()
                 self.refused += 1
+                self.waiting.add(threading.current_thread().name)
                 error = self.error("made by the test")
                 if self.error is StorageBroken:
                     store._latch(error)
@@ -41,7 +44,7 @@ class Trouble:
         monkeypatch.setattr(SqliteStore, "append", append)
 
 
-def pipeline() -> Any:
+def pipeline(n: int = 12) -> Any:
     @task
     def make(i):
         note(f"make{i}")
@@ -54,7 +57,7 @@ def pipeline() -> Any:
 
     @workflow
     def flow():
-        return [use(make(i)) for i in range(12)]
+        return [use(make(i)) for i in range(n)]
 
     return flow
 
@@ -144,7 +147,9 @@ def test_on_a_full_disk_nothing_starts_and_then_all_goes_on(bench: Bench, monkey
 
     def make_room() -> None:
         assert trouble.hit.wait(30)
-        wait_for(lambda: trouble.refused >= 3, "three tries")
+        # What had been handed out by then is run to its end: of that no worker has any left.
+        workers = {f"flowforge-thread-{i}" for i in range(4)}
+        wait_for(lambda: trouble.waiting >= workers, "all workers to wait for room")
         before = bench.ledger.all()
         tries = trouble.refused
         wait_for(lambda: trouble.refused >= tries + 2, "two more")
@@ -154,13 +159,13 @@ def test_on_a_full_disk_nothing_starts_and_then_all_goes_on(bench: Bench, monkey
     helper = threading.Thread(target=make_room)
     helper.start()
     with within() as call:
-        run = call(lambda: bench.run(pipeline(), workers=4))
+        run = call(lambda: bench.run(pipeline(100), workers=4))
     helper.join()
-    assert run.result == [f"result-{i}" for i in range(12)]
+    assert run.result == [f"result-{i}" for i in range(100)]
     assert ran_while_full == []
     said = " ".join(bench.said)
     assert "the disk is full" in said and "there is room on the disk again" in said
-    assert len(bench.ledger.all()) == 24, "every task ran once"
+    assert len(bench.ledger.all()) == 200, "every task ran once"
 
 
 @pytest.mark.fault(17)
