@@ -168,9 +168,15 @@ def test_a_guardian_that_was_killed_is_replaced() -> None:
         first = one.pid
         os.kill(first, signal.SIGKILL)
         assert_dies(first)
-        one.watch(99999999)
-        one.forget(99999999)
-        assert one.pid != first and not is_dead(one.pid)
+
+        def replaced() -> bool:
+            one.watch(99999999)
+            one.forget(99999999)
+            return one.pid != first
+
+        # Its sleeper, just forked, has the pipe until it has put another file in its place.
+        wait_for(replaced, "another guardian")
+        assert not is_dead(one.pid)
     finally:
         one.close()
 
