@@ -171,9 +171,10 @@ class Dispatch(Spread):
             k = start if start < size else node_of[start - size]
             node = nodes[k]
             if solo[k] or paused:
-                if paused and start < size and stop - start > 1:  # each is paused by itself
-                    queue.push(priority, start + 1, stop, front=True)
-                    stop = start + 1
+                cut = self._alike(start, stop) if paused and start < size else stop
+                if cut < stop:
+                    queue.push(priority, cut, stop, front=True)
+                    stop = cut
                 if self._park(node, start, stop):
                     continue
                 if out and solo[k]:

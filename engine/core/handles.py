@@ -153,7 +153,7 @@ def flatten(things: Any) -> list[Any]:
 PLAIN = frozenset({int, str, float, bool, type(None), bytes, complex, range})
 
 #: For the test whether there is nothing but handles.
-HANDLES = frozenset({Handle})
+_HANDLES = frozenset({Handle})
 
 
 def handles_in(value: Any) -> list[Handle]:
@@ -162,7 +162,7 @@ def handles_in(value: Any) -> list[Handle]:
         return []
     if type(value) is Handle:
         return [value]
-    if type(value) is list and HANDLES.issuperset(map(type, value)):
+    if type(value) is list and _HANDLES.issuperset(map(type, value)):
         return [*value]
     found: list[Handle] = []
     todo = [value]

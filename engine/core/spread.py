@@ -367,6 +367,14 @@ class Spread(Board):
 
     # == limits and pauses =================================================================
 
+    def _alike(self, start: int, stop: int) -> int:
+        """Where the first calls of a range end that are paused, or not, all of them."""
+        paused = self.paused_nodes
+        if start in paused:
+            return start + 1
+        few, many = sorted((paused, range(start, stop)), key=len)
+        return min((k for k in few if k in many), default=stop)
+
     def _park(self, node: Node, start: int, stop: int) -> bool:
         """Set a range aside if its node is paused or a limit has no room; True if it was."""
         where = ""

@@ -265,7 +265,8 @@ class _Builder:
     def _arguments(self, graph: Graph) -> None:
         """Per node: what it waits for, how much of that it reads, and what it is given.
 
-        The first three kinds of call are nearly all of a large graph, and take a third.
+        Calls with whole results, one number or plain values are nearly all of a large graph, and
+        take a third of what the others do.
         """
         o, words = self.outline, self.outline.words
         o.numeric = bytearray(graph.size)

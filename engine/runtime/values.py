@@ -151,7 +151,7 @@ class Values:
     def arguments(self, a: Attempt, one: Fetch | None = None) -> Arguments:
         """The arguments of an attempt. Raises Skip if its `when` is false."""
         node, index = a.node, a.index
-        if one is None:  # nearly all are of these two kinds
+        if one is None:  # nearly all are of these kinds
             if index >= 0:
                 items = self._simple.get(node.index)
                 if items is not None:

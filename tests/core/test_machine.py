@@ -175,6 +175,22 @@ def test_calls_in_a_row_wait_for_a_limit_together_and_in_their_order():
     assert order == [*range(10)]
 
 
+def test_a_paused_call_divides_its_row_and_the_rest_stays_together():
+    dag = Dag("row")
+    for i in range(100):
+        add(dag, f"n{i}", limits={"gpu": 1})
+    d = Driver(dag.freeze(), limits={"gpu": 1}).start()
+    d.m.pause_nodes([50, *range(90, 95)])
+    (a,) = d.take()
+    assert d.take() == []
+    assert d.m.parked["gpu"] == [(1, 50), (51, 90), (95, 100)]
+    assert [d.m.parked[f"pause:{k}"] for k in (50, 90, 94)] == [[(50, 51)], [(90, 91)], [(94, 95)]]
+    d.end(a)
+    d.m.unpause_nodes([*range(100)])
+    d.run()
+    assert set(d.states().values()) == {"SUCCESS"}
+
+
 def test_a_range_under_a_limit_goes_one_by_one():
     dag = Dag("maplimit")
     add(dag, "m", over=range(5), limits={"db": 1})
