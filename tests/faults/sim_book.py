@@ -53,6 +53,8 @@ class Book:
         """What the attempts that have begun would return."""
         self.names: list[str] = []
         self._where: dict[int, Key] = {}
+        self._marks: dict[str, Sequence[Any]] = {}
+        """By what each map's items are told apart, as they were when it was last expanded."""
         self.begun = 0
 
     # -- sessions -----------------------------------------------------------------------------
@@ -170,11 +172,13 @@ class Book:
     def _expanded(self, change: Expanded) -> None:
         name = self.names[change.node]
         before = {key for key in self.done if key[0] == name and key[1] >= 0}
+        earlier, self._marks[name] = self._marks.get(name, ()), change.marks or ()
         self._place(change.node, (change.base, change.size, None))
         # Of items that are equal, another one may get the result: it moves with it.
         taken = {(name, new - change.base): self._where[old] for new, old in change.carried}
         for key in before - set(taken.values()):
-            if not self._may_start_over(key) and key[1] < change.size:
+            if not (self._may_start_over(key) or key[1] >= change.size
+                    or self._has_another_item(key, earlier)):
                 raise Broken(f"the success of item {key} is not taken over")
         undone = set(taken.values()) - before
         if undone and not self.anything_goes and name not in self.excused:
@@ -183,6 +187,12 @@ class Book:
         for key in before:
             del self.done[key]
         self.done.update(results)
+
+    def _has_another_item(self, key: Key, earlier: Sequence[Any]) -> bool:
+        """True if it was given what no item is given now: a tolerant map's may be how something
+        stood above that had not ended, and ends otherwise where it is not kept and runs again."""
+        return (self.flow[key[0]].rule != "all_success" and key[1] < len(earlier)
+                and earlier[key[1]] not in self._marks[key[0]])
 
     # -- what is begun ---------------------------------------------------------------------------
 
