@@ -1,7 +1,8 @@
 """Which items of a map are the same as before, when the map is made anew.
 
 Rule 1: items are matched by their names where the map has a key, and then only if their
-        values are the same too; without a key by their values alone, equal ones in order.
+        values are the same too; without a key by their values alone: of equal ones each with
+        itself, so that none runs under the idempotency key of another, and the rest in order.
 Rule 2: an item that follows other items is the same if those are. That they run again does not
         count: who discards them discards what follows, and else their results are only lost.
 Rule 3: a matched item whose success still counts is not run again; one that was cut short and
@@ -103,15 +104,18 @@ class Carryover:
         old = _keys(old_count, old_names, old_marks, names, marks, bool(sources))
         if new is None or old is None:
             return {}
+        keys = [(key, tuple(self._same.get(s, {}).get(i, i if s not in self._same else -1)
+                            for s in sources)) for i, key in zip(range(count), new, strict=False)]
+        old_keys = [(key, tuple(j for _ in sources))
+                    for j, key in zip(range(old_count), old, strict=False)]
+        found = {i: i for i, (now, then) in enumerate(zip(keys, old_keys, strict=False))
+                 if now == then and matters(base + i)}
         where: dict[Any, deque[int]] = {}
-        for j in sorted(range(min(old_count, len(old))), key=lambda j: not matters(base + j)):
-            where.setdefault((old[j], tuple(j for _ in sources)), deque()).append(j)
-        found: dict[int, int] = {}
-        for i in range(count):
-            followed = tuple(self._same.get(s, {}).get(i, i if s not in self._same else -1)
-                             for s in sources)
-            same = where.get((new[i], followed))
-            if same:
+        for j in sorted(range(len(old_keys)), key=lambda j: not matters(base + j)):
+            if j not in found:
+                where.setdefault(old_keys[j], deque()).append(j)
+        for i, key in enumerate(keys):
+            if i not in found and (same := where.get(key)):
                 found[i] = same.popleft()
         return found
 

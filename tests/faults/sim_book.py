@@ -177,9 +177,11 @@ class Book:
         # Of items that are equal, another one may get the result: it moves with it.
         taken = {(name, new - change.base): self._where[old] for new, old in change.carried}
         for key in before - set(taken.values()):
-            if not (self._may_start_over(key) or key[1] >= change.size
-                    or self._has_another_item(key, earlier)):
+            if self._may_start_over(key) or key[1] >= change.size:
+                continue
+            if not self._has_another_item(key, earlier):
                 raise Broken(f"the success of item {key} is not taken over")
+            self.generations = {entry for entry in self.generations if entry[0] != key}
         undone = set(taken.values()) - before
         if undone and not self.anything_goes and name not in self.excused:
             raise Broken(f"{undone} are taken over, and were not done")
