@@ -1,8 +1,8 @@
 """Which items of a map are the same as before, when the map is made anew.
 
 Rule 1: items are matched by their names where the map has a key, and then only if their
-        values are the same too; without a key by their values alone: of equal ones each with
-        itself, so that none runs under the idempotency key of another, and the rest in order.
+        values are the same too; without a key by their values alone, equal ones in order. So each
+        keeps its place where nothing moved: none runs under the idempotency key of another.
 Rule 2: an item that follows other items is the same if those are. That they run again does not
         count: who discards them discards what follows, and else their results are only lost.
 Rule 3: a matched item whose success still counts is not run again; one that was cut short and
@@ -11,7 +11,7 @@ Rule 3: a matched item whose success still counts is not run again; one that was
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -98,7 +98,7 @@ class Carryover:
         self, before: Before, count: int, names: Sequence[str] | None,
         marks: Sequence[Any] | None, sources: Sequence[int], matters: Callable[[int], bool],
     ) -> dict[int, int]:
-        """Index → old index of the same item; of equal ones, those that matter go first."""
+        """Index → old index of the same item; of too many equal ones, those that matter."""
         base, old_count, old_names, old_marks = before
         new = _keys(count, names, marks, old_names, old_marks, bool(sources))
         old = _keys(old_count, old_names, old_marks, names, marks, bool(sources))
@@ -106,18 +106,15 @@ class Carryover:
             return {}
         keys = [(key, tuple(self._same.get(s, {}).get(i, i if s not in self._same else -1)
                             for s in sources)) for i, key in zip(range(count), new, strict=False)]
-        old_keys = [(key, tuple(j for _ in sources))
-                    for j, key in zip(range(old_count), old, strict=False)]
-        found = {i: i for i, (now, then) in enumerate(zip(keys, old_keys, strict=False))
-                 if now == then and matters(base + i)}
-        where: dict[Any, deque[int]] = {}
-        for j in sorted(range(len(old_keys)), key=lambda j: not matters(base + j)):
-            if j not in found:
-                where.setdefault(old_keys[j], deque()).append(j)
-        for i, key in enumerate(keys):
-            if i not in found and (same := where.get(key)):
-                found[i] = same.popleft()
-        return found
+        equal: dict[Any, list[int]] = {}
+        for j, key in zip(range(old_count), old, strict=False):
+            equal.setdefault((key, tuple(j for _ in sources)), []).append(j)
+        wanted = Counter(keys)
+        where = {
+            key: deque(sorted(sorted(js, key=lambda j: not matters(base + j))[:wanted[key]]))
+            for key, js in equal.items()
+        }
+        return {i: same.popleft() for i, key in enumerate(keys) if (same := where.get(key))}
 
 
 def _keys(

@@ -181,7 +181,7 @@ class Book:
                 continue
             if not self._has_another_item(key, earlier):
                 raise Broken(f"the success of item {key} is not taken over")
-            self.generations = {entry for entry in self.generations if entry[0] != key}
+            self.generations = {entry for entry in self.generations if entry[0][0] != name}
         undone = set(taken.values()) - before
         if undone and not self.anything_goes and name not in self.excused:
             raise Broken(f"{undone} are taken over, and were not done")

@@ -28,9 +28,10 @@ def test_of_equal_items_each_keeps_its_own_result(done: set[int]) -> None:
 def test_results_go_with_the_values_where_places_change() -> None:
     assert carried("abc", "xabc", {0, 2}) == {1: 0, 3: 2}
     assert carried("abc", "c", {0, 2}) == {0: 2}
-    assert carried("aab", "baa", {0, 1, 2}) == {0: 2, 1: 1, 2: 0}
+    assert carried("aab", "baa", {0, 1, 2}) == {0: 2, 1: 0, 2: 1}
     assert carried("aab", "aaab", {1}) == {1: 1}
-    assert carried("aba", "aaa", {2}) == {2: 2}
+    assert carried("aba", "baa", {0, 2}) == {1: 0, 2: 2}
+    assert carried("aaaa", "aa", {1, 3}) == {0: 1, 1: 3}
     assert carried("aaa", "a", {2}) == {0: 2}
 
 
