@@ -31,7 +31,9 @@ class Graph:
         self.name = dag.name
         self.nodes = dag.nodes
         self.names = [node.known_name for node in dag.nodes]
+        """The nodes' names, by index."""
         self.given = dag.given
+        """Indexes of the nodes whose names were given."""
         self.result = dag.result
         n = self.size = len(dag.nodes)
         self.specs, self.spec_of = numbered([node.spec for node in dag.nodes])
@@ -66,7 +68,7 @@ class Graph:
                 if node.args and node.refs is node.args and (
                     above or len(node.args) != len(upstream)
                     or (parts and any(map(_path, node.args)))
-                ):
+                ):  # the same handles, and not just what `Node.refs` says of `args` itself
                     node.refs = [*node.args]
 
     def _link_map(self, node: Node) -> None:

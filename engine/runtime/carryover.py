@@ -11,7 +11,7 @@ Rule 3: a matched item whose success still counts is not run again; one that was
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -104,17 +104,20 @@ class Carryover:
         old = _keys(old_count, old_names, old_marks, names, marks, bool(sources))
         if new is None or old is None:
             return {}
-        keys = [(key, tuple(self._same.get(s, {}).get(i, i if s not in self._same else -1)
-                            for s in sources)) for i, key in zip(range(count), new, strict=False)]
-        equal: dict[Any, list[int]] = {}
-        for j, key in zip(range(old_count), old, strict=False):
-            equal.setdefault((key, tuple(j for _ in sources)), []).append(j)
-        wanted = Counter(keys)
-        where = {
-            key: deque(sorted(sorted(js, key=lambda j: not matters(base + j))[:wanted[key]]))
-            for key, js in equal.items()
-        }
-        return {i: same.popleft() for i, key in enumerate(keys) if (same := where.get(key))}
+        new, old = new[:count], old[:old_count]
+        if sources:
+            old = [(key, (j,) * len(sources)) for j, key in enumerate(old)]
+            new = [(key, tuple(self._same.get(s, {}).get(i, i if s not in self._same else -1)
+                               for s in sources)) for i, key in enumerate(new)]
+        where: dict[Any, list[int]] = {}
+        for j, key in enumerate(old):
+            where.setdefault(key, []).append(j)
+        several = {key for key, same in where.items() if len(same) > 1}
+        wanted = Counter(filter(several.__contains__, new))
+        for key in several:
+            first = sorted(where[key], key=lambda j: not matters(base + j))[:wanted[key]]
+            where[key] = sorted(first, reverse=True)
+        return {i: same.pop() for i, key in enumerate(new) if (same := where.get(key))}
 
 
 def _keys(
